@@ -1,0 +1,1 @@
+"""The language of SGP.22: bytes to typed values and back."""

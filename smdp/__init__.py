@@ -1,0 +1,1 @@
+"""The role SM-DP+ (SGP.22): every decision, no input or output."""

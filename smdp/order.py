@@ -1,0 +1,152 @@
+"""The order of one profile: days long, one ICCID (SGP.22 3.1, profile states of annex C). States, events, one table."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from rsp.identifiers import Eid, Iccid, MatchingId
+
+
+class OrderState(StrEnum):
+    """Where an order stands; the names are those of the profile states in SGP.22."""
+
+    ALLOCATED = "allocated"
+    LINKED = "linked"
+    CONFIRMED = "confirmed"
+    RELEASED = "released"
+    DOWNLOADED = "downloaded"
+    INSTALLED = "installed"
+    ERROR = "error"
+    CANCELLED = "cancelled"
+
+
+class OrderEvent(StrEnum):
+    """What can happen to an order."""
+
+    CONFIRM = "ConfirmOrder"
+    CONFIRM_AND_RELEASE = "ConfirmOrder with releaseFlag"
+    RELEASE = "ReleaseProfile"
+    AUTHENTICATE = "AuthenticateClient accepted"
+    REFUSE_CODE = "wrong confirmation code"
+    DELIVER = "bound profile package delivered"
+    INSTALL = "installation reported"
+    FAIL_TEMPORARILY = "temporary installation error"
+    FAIL = "terminal failure"
+    CANCEL = "CancelOrder"
+
+
+class ProfileState(StrEnum):
+    """Where a profile stands in stock: free, held by an open order, or withdrawn."""
+
+    AVAILABLE = "available"
+    ORDERED = "ordered"
+    UNAVAILABLE = "unavailable"
+
+
+_S, _E = OrderState, OrderEvent
+
+TRANSITIONS: dict[tuple[OrderState, OrderEvent], OrderState] = {
+    (_S.ALLOCATED, _E.CONFIRM): _S.CONFIRMED,
+    (_S.LINKED, _E.CONFIRM): _S.CONFIRMED,
+    (_S.ALLOCATED, _E.CONFIRM_AND_RELEASE): _S.RELEASED,
+    (_S.LINKED, _E.CONFIRM_AND_RELEASE): _S.RELEASED,
+    (_S.CONFIRMED, _E.RELEASE): _S.RELEASED,
+    (_S.RELEASED, _E.AUTHENTICATE): _S.RELEASED,
+    (_S.DOWNLOADED, _E.AUTHENTICATE): _S.DOWNLOADED,
+    (_S.RELEASED, _E.REFUSE_CODE): _S.RELEASED,
+    (_S.DOWNLOADED, _E.REFUSE_CODE): _S.DOWNLOADED,
+    (_S.RELEASED, _E.DELIVER): _S.DOWNLOADED,
+    (_S.DOWNLOADED, _E.DELIVER): _S.DOWNLOADED,
+    (_S.DOWNLOADED, _E.INSTALL): _S.INSTALLED,
+    # A card may report success after its LPA has cancelled; what is on the card is the truth.
+    (_S.ERROR, _E.INSTALL): _S.INSTALLED,
+    (_S.DOWNLOADED, _E.FAIL_TEMPORARILY): _S.DOWNLOADED,
+    (_S.RELEASED, _E.FAIL): _S.ERROR,
+    (_S.DOWNLOADED, _E.FAIL): _S.ERROR,
+    (_S.ALLOCATED, _E.CANCEL): _S.CANCELLED,
+    (_S.LINKED, _E.CANCEL): _S.CANCELLED,
+    (_S.CONFIRMED, _E.CANCEL): _S.CANCELLED,
+    (_S.RELEASED, _E.CANCEL): _S.CANCELLED,
+    (_S.ERROR, _E.CANCEL): _S.CANCELLED,
+}
+
+ENDED = frozenset({OrderState.INSTALLED, OrderState.CANCELLED})
+"""States in which the order is over: its key is destroyed, and with it every secret sealed under that key."""
+
+
+class ImpossibleTransition(Exception):  # noqa: N818 -- the name is the fact
+    """The table has no such step: the caller asked for something this state does not allow."""
+
+
+def after(state: OrderState, event: OrderEvent) -> OrderState:
+    """The state that follows. Raises ImpossibleTransition when the table has no such step."""
+    try:
+        return TRANSITIONS[state, event]
+    except KeyError:
+        raise ImpossibleTransition(f"an order that is {state} has no step '{event}'") from None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Binding:
+    """What binds a package to one card: kept until the order ends, so that a retry gets identical segments.
+
+    `otsk_sealed` is the one-time secret key of the SM-DP+, sealed under the key of the order.
+    """
+
+    euicc_otpk: bytes
+    otsk_sealed: bytes
+    host_id: bytes
+    ci_key_id: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """One order as stored. `version` counts its changes and guards each of them.
+
+    `key_sealed` is the 32-byte key of the order, wrapped by the vault; None once the order has ended.
+    `confirmation_sealed` is SHA-256 of the confirmation code, sealed under that key; None when no code is asked.
+    """
+
+    id: int
+    tenant_id: int
+    iccid: Iccid
+    profile_type: str
+    state: OrderState
+    version: int
+    eid: Eid | None = None
+    matching_id: MatchingId | None = None
+    key_sealed: bytes | None = None
+    confirmation_sealed: bytes | None = None
+    confirmation_attempts: int = 0
+    download_attempts: int = 0
+    binding: Binding | None = None
+    expires_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrderChange:
+    """One guarded step of an order: applied only while state and version are the expected ones.
+
+    A member that is None leaves its column as it is. When `state` is one of ENDED the store also clears the order's key
+    and all that is sealed under it, and sets the time of the end.
+    """
+
+    order_id: int
+    expected: OrderState
+    version: int
+    state: OrderState
+    eid: Eid | None = None
+    matching_id: MatchingId | None = None
+    key_sealed: bytes | None = None
+    confirmation_sealed: bytes | None = None
+    binding: Binding | None = None
+    expires_at: datetime | None = None
+    count_download: bool = False
+    count_confirmation: bool = False
+
+    @classmethod
+    def of(cls, order: Order, event: OrderEvent) -> OrderChange:
+        """The bare step `event` from where `order` stands; add members with dataclasses.replace."""
+        return cls(order_id=order.id, expected=order.state, version=order.version, state=after(order.state, event))

@@ -1,0 +1,280 @@
+"""What the role SM-DP+ needs from the world: storage for downloads, for ordering, for notifications.
+
+Every write is all or nothing and guarded by the state it expects; one that finds another state raises TransitionLost
+and has changed nothing. A store that cannot reach its database raises rsp.errors.Unavailable.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+from uuid import UUID
+
+from rsp.identifiers import Eid, Iccid, MatchingId, TransactionId
+from smdp.order import Order, OrderChange, ProfileState
+from smdp.progress import Message
+from smdp.session import Session, SessionChange
+
+
+class TransitionLost(Exception):  # noqa: N818 -- the name is the fact
+    """Somebody else moved the row first: load it again and decide again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProfileFacts:
+    """What a download needs to know of the ordered profile: its metadata (BF25 as stored) and what it asks of a card.
+
+    `size` is the length of the unprotected package in bytes; `policy_rules` the PPR bits of the metadata.
+    """
+
+    metadata: bytes
+    package_id: UUID
+    saip_version: tuple[int, int]
+    size: int
+    policy_rules: frozenset[int] = frozenset()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """Limits the owner of an order has set; None means the server's default."""
+
+    download_attempts: int | None = None
+    confirmation_attempts: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DownloadFacts:
+    """One read of the download path: the session, and the order with its profile when there is one."""
+
+    session: Session
+    order: Order | None = None
+    profile: ProfileFacts | None = None
+    limits: Limits = Limits()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProtectedPackage:
+    """A package protected ahead of time: concatenated 86 TLVs, and their keys (48 bytes) wrapped by the vault."""
+
+    segments: bytes
+    key_sealed: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DownloadWrite:
+    """One commit of the download path: all parts or none."""
+
+    session: SessionChange
+    order: OrderChange | None = None
+    messages: tuple[Message, ...] = ()
+
+
+class DownloadStore(Protocol):
+    """Sessions and the orders they download. Each method is one round trip to the database."""
+
+    async def open_session(self, session: Session) -> None:
+        """Store a fresh session."""
+
+    async def find_for_authentication(
+        self, transaction_id: TransactionId, matching_id: MatchingId | None, eid: Eid
+    ) -> DownloadFacts | None:
+        """The session, and the open order with that MatchingID; None when no such session exists.
+
+        Without a MatchingID: the oldest released or downloaded order bound to `eid` (default SM-DP+).
+        When the session already has an order, that order is returned whatever the MatchingID.
+        """
+
+    async def find_for_delivery(
+        self, transaction_id: TransactionId
+    ) -> tuple[DownloadFacts, ProtectedPackage | None] | None:
+        """The session, its order, profile and protected package; None when no such session exists."""
+
+    async def find_session(self, transaction_id: TransactionId) -> DownloadFacts | None:
+        """The session and its order (ended or not), however old; None when no such session exists."""
+
+    async def write(self, write: DownloadWrite) -> None:
+        """One round trip, one commit. Raises TransitionLost when session or order are not as expected."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PendingNotification:
+    """A notification as received and committed, not yet judged."""
+
+    id: int
+    raw: bytes
+    received_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """What became of a kept notification.
+
+    A verified installation result is known by its transactionId, any other by (EID, seqNumber); the store refuses a
+    second one of the same identity and marks the row a duplicate instead. `outcome` is one word for people: installed,
+    failed, enabled, disabled, deleted, duplicate, unknown-session, bad-signature, bad-certificate, malformed.
+    """
+
+    notification_id: int
+    verified: bool
+    outcome: str
+    transaction_id: TransactionId | None = None
+    eid: Eid | None = None
+    seq_number: int | None = None
+    iccid: Iccid | None = None
+
+
+class NotificationStore(Protocol):
+    """The inbox of notifications: bytes first, judgement after."""
+
+    async def keep_notification(self, raw: bytes, received_at: datetime) -> None:
+        """Commit the bytes; only after this may the answer be 204."""
+
+    async def claim_notifications(self, most: int, lease_seconds: float) -> list[PendingNotification]:
+        """Take up to `most` unjudged rows for `lease_seconds`; no two callers get the same."""
+
+    async def judge(self, verdict: Verdict, write: DownloadWrite | None) -> None:
+        """Store the verdict and its consequences in one commit. Raises TransitionLost as DownloadStore.write does.
+
+        When the verdict's identity is already taken by an earlier row, nothing but `duplicate` is stored.
+        """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """One ES2+ call of an operator, for idempotency: same id and same digest get the earlier result."""
+
+    tenant_id: int
+    call_id: str
+    function: str
+    digest: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StockProfile:
+    """A profile in stock."""
+
+    iccid: Iccid
+    profile_type: str
+    state: ProfileState
+
+
+class OrderingWork(Protocol):
+    """One ES2+ function in one transaction; every method sees the rows of its tenant only."""
+
+    async def earlier_result(self, call: Call) -> Mapping[str, str | None] | None:
+        """The stored result of the same call, or None for a new call, which is reserved until the work ends.
+
+        Raises rsp.errors.Refused(CALL_ID_REUSED) when the id was used with another digest.
+        """
+
+    async def keep_result(self, call: Call, result: Mapping[str, str | None]) -> None:
+        """Store the result of a call reserved by earlier_result."""
+
+    async def knows_type(self, profile_type: str) -> bool:
+        """Whether the tenant has a profile type of that name."""
+
+    async def profile(self, iccid: Iccid) -> StockProfile | None:
+        """The profile, locked for this work."""
+
+    async def draw(self, profile_type: str) -> StockProfile | None:
+        """Any available profile of the type, locked; those other works hold are passed over. None when out of stock."""
+
+    async def open_order(self, iccid: Iccid) -> Order | None:
+        """The order of that ICCID that is not cancelled (installed ones included), locked for this work."""
+
+    async def add_order(self, order: Order) -> Order:
+        """Store a new order (its `id` is ignored) and return it with its id."""
+
+    async def change_order(self, change: OrderChange) -> None:
+        """Apply a guarded step.
+
+        Raises TransitionLost; Refused(MATCHING_ID_IN_USE) when another open order has the MatchingID.
+        """
+
+    async def change_profile(self, iccid: Iccid, expected: ProfileState, state: ProfileState) -> None:
+        """Move a profile in stock. Raises TransitionLost."""
+
+    async def tell(self, message: Message) -> None:
+        """Put a message into the outbox."""
+
+
+class OrderingStore(Protocol):
+    """Opens works; a work that ends without an exception is committed, any other is undone."""
+
+    def begin(self, tenant_id: int) -> AbstractAsyncContextManager[OrderingWork]:
+        """One transaction for one tenant."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewProfile:
+    """A profile to be put into stock, already protected."""
+
+    tenant_id: int
+    iccid: Iccid
+    profile_type: str
+    facts: ProfileFacts
+    package: ProtectedPackage
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProfileRow:
+    """A line of the stock list: the profile, and where its latest order stands (empty when it has none)."""
+
+    iccid: Iccid
+    profile_type: str
+    tenant: str
+    state: str
+    order_state: str
+    eid: str
+    matching_id: str
+    created_at: datetime
+
+
+class StockStore(Protocol):
+    """Profiles put into stock and listed."""
+
+    async def add_profile(self, profile: NewProfile) -> None:
+        """Store package and profile, and the profile type when it is new. Raises ProfileExists."""
+
+    async def list_profiles(
+        self, *, tenant_id: int | None = None, state: str = "", profile_type: str = "", most: int = 100
+    ) -> list[ProfileRow]:
+        """Profiles, newest first; `state` matches the stock state or the order state."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClaimedMessage:
+    """A message of the outbox, taken for sending. `body` is the JSON of its value (ProgressInfo), the same at each try."""
+
+    id: int
+    tenant_id: int
+    line: str
+    kind: str
+    body: bytes
+    attempts: int
+
+
+class Outbox(Protocol):
+    """Messages on their way out, in order per line: only the oldest unsent message of a line can be claimed."""
+
+    async def claim_messages(self, most: int, lease_seconds: float) -> list[ClaimedMessage]:
+        """Take up to `most` due heads of lines for `lease_seconds`; no two callers get the same."""
+
+    async def sent(self, message_id: int) -> None:
+        """The other side has it."""
+
+    async def retry(self, message_id: int, delay_seconds: float, error: str) -> None:
+        """It did not get through: due again after the delay; its line waits."""
+
+    async def bury(self, message_id: int, error: str) -> None:
+        """It will never get through: kept for people to see, and its line goes on."""
+
+    async def depth(self) -> tuple[int, float]:
+        """How many messages are unsent, and the age of the oldest in seconds."""
+
+
+class ProfileExists(Exception):  # noqa: N818 -- the name is the fact
+    """A profile with this ICCID is already in stock."""

@@ -1,0 +1,70 @@
+"""What an operator is told about a download: ES2+.HandleDownloadProgressInfo (SGP.22 5.3.5) as stored values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import IntEnum
+
+from rsp.status import Status
+from smdp.order import Order
+
+KIND = "es2plus.handleDownloadProgressInfo"
+
+
+class NotificationPoint(IntEnum):
+    """notificationPointId of SGP.22 5.3.5."""
+
+    ELIGIBILITY = 1
+    CONFIRMATION_FAILURE = 2
+    BPP_DOWNLOAD = 3
+    BPP_INSTALLATION = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProgressInfo:
+    """One report, in plain members so that it is stored as it will be sent.
+
+    `timestamp` is W3C (UTC, `Z`); `status` the name of a Status, empty for success; `result_data` base64 or empty.
+    """
+
+    iccid: str
+    profile_type: str
+    eid: str
+    timestamp: str
+    point: int
+    status: str = ""
+    detail: str = ""
+    result_data: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """One entry of the outbox. Messages of one `line` leave in the order they were written."""
+
+    tenant_id: int
+    line: str
+    kind: str
+    body: ProgressInfo
+
+
+def report(
+    order: Order,
+    point: NotificationPoint,
+    at: datetime,
+    status: Status | None = None,
+    *,
+    eid: str = "",
+    result: str = "",
+) -> Message:
+    """The message that tells the owner of `order` about `point`; `status` None means success."""
+    body = ProgressInfo(
+        iccid=order.iccid.to_json(),
+        profile_type=order.profile_type,
+        eid=eid or str(order.eid or ""),
+        timestamp=at.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        point=point,
+        status=status.name if status else "",
+        result_data=result,
+    )
+    return Message(tenant_id=order.tenant_id, line=f"{KIND}/{order.iccid}", kind=KIND, body=body)

@@ -1,0 +1,1 @@
+"""Who owns what: operators, and later enterprises and partnerships."""

@@ -1,0 +1,51 @@
+"""An operator: the tenant that orders profiles over ES2+ and is told about their downloads (SGP.22 2.6, 5.3)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operator:
+    """One operator. `requester_id` is its functionRequesterIdentifier, `callback_url` the base of its ES2+ server.
+
+    An empty `callback_url` means it is not told. Limits that are None follow the server's defaults.
+    """
+
+    id: int
+    name: str
+    requester_id: str
+    callback_url: str = ""
+    download_attempts: int | None = None
+    confirmation_attempts: int | None = None
+    active: bool = True
+
+
+class Directory(Protocol):
+    """Finds operators. Raises rsp.errors.Unavailable when the database is away."""
+
+    async def by_certificate(self, fingerprint: bytes) -> Operator | None:
+        """The active operator whose client certificate has this SHA-256 fingerprint."""
+
+    async def by_id(self, operator_id: int) -> Operator | None:
+        """The operator with this id."""
+
+    async def by_name(self, name: str) -> Operator | None:
+        """The operator with this name."""
+
+    async def list_operators(self, *, name_contains: str = "") -> list[Operator]:
+        """Operators in order of their names."""
+
+    async def add_operator(self, operator: Operator, fingerprints: tuple[bytes, ...]) -> Operator:
+        """Store a new operator (its `id` is ignored) and the certificates it may call with. Raises OperatorExists."""
+
+    async def add_certificate(self, operator_id: int, fingerprint: bytes) -> None:
+        """Let the operator call with one more certificate. Raises OperatorExists when another one holds it."""
+
+    async def change_callback(self, operator_id: int, callback_url: str) -> None:
+        """Set where the operator is told about downloads."""
+
+
+class OperatorExists(Exception):  # noqa: N818 -- the name is the fact
+    """Name, requester id or certificate already belong to an operator."""

@@ -9,6 +9,7 @@ from rsp.errors import Malformed
 
 _MAX_TAG_BYTES = 3
 _MAX_LENGTH_BYTES = 4
+_MAX_OID_BYTES = 128
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +141,9 @@ def oid_from_bytes(value: bytes) -> str:
     """Dotted form of the content octets of an OBJECT IDENTIFIER (ITU-T X.690, 8.19)."""
     if not value or value[-1] & 0x80:
         raise Malformed("an object identifier is empty or cut off")
+    if len(value) > _MAX_OID_BYTES:
+        # Python refuses to print integers of thousands of digits, with an error that is not ours.
+        raise Malformed(f"an object identifier of {len(value)} bytes is too long: send at most {_MAX_OID_BYTES}")
     arcs: list[int] = []
     number = 0
     for byte in value:

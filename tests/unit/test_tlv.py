@@ -70,3 +70,8 @@ def test_object_identifiers_follow_x690(dotted: str, raw: str) -> None:
 def test_text_that_is_no_object_identifier_is_malformed(text: str) -> None:
     with pytest.raises(Malformed):
         tlv.oid_to_bytes(text)
+
+
+def test_an_endless_object_identifier_is_malformed() -> None:
+    with pytest.raises(Malformed, match="too long"):
+        tlv.oid_from_bytes(b"\x2a" + b"\xff" * 10_000 + b"\x01")

@@ -1,0 +1,113 @@
+"""EUICCInfo1, EUICCInfo2 and DeviceInfo (SGP.22 v2.5, 5.7.8 and 4.2)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from rsp import tlv
+from rsp.errors import Malformed
+from rsp.es10.members import Version, bit_numbers, integer, member, octets, version
+from rsp.tlv import Tlv
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EuiccInfo1:
+    """EUICCInfo1 (5.7.8): SGP.22 version and CI key identifiers, each list in the eUICC's order of preference."""
+
+    svn: Version
+    ci_for_verification: tuple[bytes, ...]
+    ci_for_signing: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EuiccInfo2:
+    """EUICCInfo2 (5.7.8). Capabilities and rules are bit numbers; `free_memory` is in bytes, None where not told."""
+
+    raw: bytes
+    profile_version: Version
+    svn: Version
+    firmware: Version
+    free_memory: int | None
+    uicc_capability: frozenset[int]
+    rsp_capability: frozenset[int]
+    ci_for_verification: tuple[bytes, ...]
+    ci_for_signing: tuple[bytes, ...]
+    category: int | None
+    forbidden_policy_rules: frozenset[int]
+    additional_profile_versions: tuple[Version, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeviceInfo:
+    """DeviceInfo (4.2): 8 digits of TAC, up to 16 of IMEI, and the value octets of DeviceCapabilities.
+
+    Both numbers are Telephony BCD (low nibble first). A device without an IMEI may send a hexadecimal letter.
+    """
+
+    tac: str
+    imei: str | None
+    capabilities: bytes
+
+
+def parse_euicc_info1(data: bytes) -> EuiccInfo1:
+    """Read EUICCInfo1 (BF20, 5.7.8); members of later versions are skipped. Raises Malformed."""
+    members = tlv.read_only(data, 0xBF20).members()
+    return EuiccInfo1(
+        svn=version(member(members, 0x82, "svn")),
+        ci_for_verification=_key_identifiers(member(members, 0xA9, "euiccCiPKIdListForVerification")),
+        ci_for_signing=_key_identifiers(member(members, 0xAA, "euiccCiPKIdListForSigning")),
+    )
+
+
+def parse_euicc_info2(data: bytes) -> EuiccInfo2:
+    """Read EUICCInfo2 (BF22, 5.7.8); members of later versions are skipped. Raises Malformed."""
+    members = tlv.read_only(data, 0xBF22).members()
+    additional = members.get(0xAF)
+    return EuiccInfo2(
+        raw=data,
+        profile_version=version(member(members, 0x81, "profileVersion")),
+        svn=version(member(members, 0x82, "svn")),
+        firmware=version(member(members, 0x83, "euiccFirmwareVer")),
+        free_memory=_free_memory(member(members, 0x84, "extCardResource")),
+        uicc_capability=bit_numbers(member(members, 0x85, "uiccCapability")),
+        rsp_capability=bit_numbers(member(members, 0x88, "rspCapability")),
+        ci_for_verification=_key_identifiers(member(members, 0xA9, "euiccCiPKIdListForVerification")),
+        ci_for_signing=_key_identifiers(member(members, 0xAA, "euiccCiPKIdListForSigning")),
+        category=integer(members, 0x8B, "euiccCategory") if 0x8B in members else None,
+        forbidden_policy_rules=bit_numbers(members.get(0x99)),
+        additional_profile_versions=tuple(map(version, additional.children())) if additional else (),
+    )
+
+
+def _key_identifiers(found: Tlv) -> tuple[bytes, ...]:
+    return tuple(member({one.tag: one}, 0x04, "SubjectKeyIdentifier").value for one in found.children())
+
+
+def _free_memory(resource: Tlv) -> int | None:
+    """Free non-volatile memory, tag 82 of the resource information (ETSI TS 102 226, 8.2.1.7.2).
+
+    Cards fill this OCTET STRING freely, so content that is no TLV says nothing and is no reason to refuse the card.
+    """
+    try:
+        found = resource.members().get(0x82)
+        return int.from_bytes(octets(found, "free memory", 1, 7), "big") if found else None
+    except Malformed:
+        return None
+
+
+def device_info(found: Tlv) -> DeviceInfo:
+    members = found.members()
+    tac = octets(member(members, 0x80, "tac"), "tac", 4, 4)
+    imei = members.get(0x82)
+    digits = None
+    if imei is not None:
+        value = octets(imei, "imei", 8, 8)
+        # The last octet holds the check digit and a filler: high nibble first since v2.1, low nibble first before.
+        digits = _telephony_digits(value[:7]) + value[7:].hex().upper().strip("F")
+    capabilities = member(members, 0xA1, "deviceCapabilities").value
+    return DeviceInfo(tac=_telephony_digits(tac), imei=digits, capabilities=capabilities)
+
+
+def _telephony_digits(value: bytes) -> str:
+    swapped = value.hex().upper()
+    return "".join(swapped[i + 1] + swapped[i] for i in range(0, len(swapped), 2))

@@ -1,0 +1,121 @@
+"""Structured logs on standard error: one JSON object a line, named by ids, never holding content or secrets."""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import date, datetime
+from enum import Enum
+from pathlib import PurePath
+from typing import TextIO
+from uuid import UUID
+
+import structlog
+from structlog.typing import EventDict, Processor, WrappedLogger
+
+REDACTED = "***"
+
+# Names of values that open something. A MatchingID and an activation code let their bearer download a profile.
+_SECRET_NAME = re.compile(
+    r"pass(phrase|word|wd)?$|secret|token|credential|authorization|cookie|private|(^|_)dsn$|database_url|otsk|(^|_)pin$"
+    r"|(^|_|api)keys?$|confirmation_code|matching_?id|activation_code",
+    re.IGNORECASE,
+)
+_PLAIN = (str, int, float, bool, type(None))
+_READABLE = (datetime, date, UUID, PurePath)
+_DEEPEST = 4
+
+
+def configure(level: str = "info", form: str = "json", stream: TextIO | None = None) -> None:
+    """Send structlog's and the standard library's records through one chain to `stream` (standard error).
+
+    `level` is debug, info, warning or error; `form` is json or console.
+    """
+    chain: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.format_exc_info,
+        withhold,
+    ]
+    renderer: Processor = (
+        structlog.processors.JSONRenderer() if form == "json" else structlog.dev.ConsoleRenderer(colors=False)
+    )
+    structlog.configure(
+        processors=[*chain, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=False,
+    )
+    handler = logging.StreamHandler(sys.stderr if stream is None else stream)
+    handler.addFilter(_withhold_arguments)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=chain,
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
+        )
+    )
+    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+
+
+def get(name: str) -> structlog.stdlib.BoundLogger:
+    """A logger for one part of the product; `name` is its module."""
+    logger: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(name)
+    return logger
+
+
+@contextmanager
+def bound(**ids: object) -> Iterator[None]:
+    """Put ids (transaction_id, order_id, request_id) on every record made inside the block, also in its tasks."""
+    with structlog.contextvars.bound_contextvars(**ids):
+        yield
+
+
+def withhold(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """Processor: drops values of keys that name secrets, bytes, and objects that do not say how they read."""
+    return {key: value if key.startswith("_") else _safe(key, value, 0) for key, value in event.items()}
+
+
+def _safe(key: str, value: object, depth: int) -> object:
+    if _SECRET_NAME.search(key):
+        return REDACTED
+    if isinstance(value, Enum):
+        return value.name
+    if isinstance(value, _PLAIN):
+        return value
+    if isinstance(value, bytes | bytearray | memoryview):
+        return f"<{len(value)} bytes withheld>"
+    return _safe_object(key, value, depth)
+
+
+def _safe_object(key: str, value: object, depth: int) -> object:
+    if depth >= _DEEPEST:
+        return "<too deep>"
+    if isinstance(value, Mapping):
+        return {str(name): _safe(str(name), item, depth + 1) for name, item in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_safe(key, item, depth + 1) for item in value]
+    if isinstance(value, _READABLE) or _has_own_text(value):
+        return str(value)
+    return f"<{type(value).__name__} withheld>"
+
+
+def _has_own_text(value: object) -> bool:
+    """Whether the class says itself how it reads: a plain `repr` would show every field, secret or not."""
+    return type(value).__str__ is not object.__str__
+
+
+def _withhold_arguments(record: logging.LogRecord) -> bool:
+    """The same care for the arguments of a standard library record, before they are put into its message."""
+    if isinstance(record.args, Mapping):
+        record.args = {str(key): _safe(str(key), value, 0) for key, value in record.args.items()}
+    elif record.args:
+        record.args = tuple(_argument(value) for value in record.args)
+    return True
+
+
+def _argument(value: object) -> object:
+    return _safe("", value, 0) if isinstance(value, bytes | bytearray | memoryview) else value

@@ -72,16 +72,25 @@ class DownloadWrite:
     messages: tuple[Message, ...] = ()
 
 
-class DownloadStore(Protocol):
+class SessionFinder(Protocol):
+    """Finds a session, however old."""
+
+    async def find_session(self, transaction_id: TransactionId) -> DownloadFacts | None:
+        """The session and its order (ended or not), however old; None when no such session exists."""
+
+
+class DownloadStore(SessionFinder, Protocol):
     """Sessions and the orders they download. Each method is one round trip to the database."""
 
     async def open_session(self, session: Session) -> None:
         """Store a fresh session."""
 
     async def find_for_authentication(
-        self, transaction_id: TransactionId, matching_id: MatchingId | None, eid: Eid
+        self, transaction_id: TransactionId, matching_id: MatchingId | None, eid: Eid | None
     ) -> DownloadFacts | None:
-        """The session, and the open order with that MatchingID; None when no such session exists.
+        """The session, and the order with that MatchingID; None when no such session exists.
+
+        The open order of that MatchingID, else the latest installed one; cancelled orders are not found.
 
         Without a MatchingID: the oldest released or downloaded order bound to `eid` (default SM-DP+).
         When the session already has an order, that order is returned whatever the MatchingID.
@@ -91,9 +100,6 @@ class DownloadStore(Protocol):
         self, transaction_id: TransactionId
     ) -> tuple[DownloadFacts, ProtectedPackage | None] | None:
         """The session, its order, profile and protected package; None when no such session exists."""
-
-    async def find_session(self, transaction_id: TransactionId) -> DownloadFacts | None:
-        """The session and its order (ended or not), however old; None when no such session exists."""
 
     async def write(self, write: DownloadWrite) -> None:
         """One round trip, one commit. Raises TransitionLost when session or order are not as expected."""
@@ -247,7 +253,7 @@ class StockStore(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClaimedMessage:
-    """A message of the outbox, taken for sending. `body` is the JSON of its value (ProgressInfo), the same at each try."""
+    """A message taken for sending. `body` is the JSON of its value (ProgressInfo), the same bytes at each try."""
 
     id: int
     tenant_id: int

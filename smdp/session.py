@@ -60,6 +60,7 @@ def after(state: SessionState, event: SessionEvent) -> SessionState:
 class Session:
     """One session as stored.
 
+    `ci_key_id` is the CI under which the eUICC signs, `server_ci_key_id` the one of the certificates we show.
     `*_digest` is SHA-256 of the request that brought the session where it is: the same bytes get the same answer.
     `refusal` is the name of the Status the last request was refused with. `euicc_key` is the eUICC's public key as
     uncompressed point (65 bytes) on the curve of the CI; it outlives the session: a card may report weeks later.
@@ -71,6 +72,7 @@ class Session:
     server_address: str
     server_challenge: bytes
     ci_key_id: bytes
+    server_ci_key_id: bytes
     order_id: int | None = None
     eid: Eid | None = None
     euicc_key: bytes | None = None

@@ -1,0 +1,249 @@
+"""One certificate of the GSMA's RSP, read once into typed values (SGP.22 v2.5, 4.5.2; RFC 5280)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import Enum
+from functools import lru_cache
+from typing import TypeVar
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID, ObjectIdentifier, SignatureAlgorithmOID
+
+from crypto.curves import Curve, UnsupportedCurve
+
+_MAX_LENGTH = 8192
+_REMEMBERED = 1024
+
+_UNREADABLE = (
+    ValueError,
+    TypeError,
+    OverflowError,
+    UnsupportedAlgorithm,
+    x509.InvalidVersion,
+    x509.DuplicateExtension,
+    x509.UnsupportedGeneralNameType,
+)
+
+_Extension = TypeVar("_Extension", bound=x509.ExtensionType)
+
+
+class BadCertificate(ValueError):  # noqa: N818 -- the name is the outcome
+    """A certificate cannot be read or used; the text says why."""
+
+
+class Role(Enum):
+    """What a certificate is for; the value is its certificate policy."""
+
+    CI = "2.23.146.1.2.1.0"
+    EUICC = "2.23.146.1.2.1.1"
+    EUM = "2.23.146.1.2.1.2"
+    DP_TLS = "2.23.146.1.2.1.3"
+    DP_AUTH = "2.23.146.1.2.1.4"
+    DP_PB = "2.23.146.1.2.1.5"
+    DS_TLS = "2.23.146.1.2.1.6"
+    DS_AUTH = "2.23.146.1.2.1.7"
+
+
+_ROLES = {role.value: role for role in Role}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PermittedName:
+    """One name an EUM may certify: an organization and the first digits of its EIDs (IIN)."""
+
+    organization: str
+    iin: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Certificate:
+    """A certificate as read; nothing about it is proved yet.
+
+    `oid` is the registered id of SubjectAltName in dotted form, `eid` the serial number of the subject, as written;
+    both are empty when absent, as is `authority_key_id`. `path_length` is None when there is no limit.
+    """
+
+    der: bytes = field(repr=False)
+    subject_key_id: bytes
+    authority_key_id: bytes
+    not_before: datetime
+    not_after: datetime
+    roles: frozenset[Role]
+    oid: str
+    dns_names: tuple[str, ...]
+    eid: str
+    organization: str
+    curve: Curve
+    public_key: ec.EllipticCurvePublicKey = field(repr=False)
+    permitted_names: tuple[PermittedName, ...]
+    is_ca: bool
+    path_length: int | None
+    may_sign_data: bool
+    may_sign_certificates: bool
+    tls_server: bool
+    tls_client: bool
+    signed_part: bytes = field(repr=False)
+    signature: bytes = field(repr=False)
+
+    @property
+    def iin_prefixes(self) -> tuple[str, ...]:
+        """The first digits of the EIDs an EUM may certify."""
+        return tuple(name.iin for name in self.permitted_names)
+
+    def is_valid_at(self, moment: datetime) -> bool:
+        """Whether `moment` (aware) lies within the validity dates, both included."""
+        return self.not_before <= moment <= self.not_after
+
+    def check_signed_by(self, issuer: Certificate) -> None:
+        """Check curve and signature against the issuer's key. Raises BadCertificate."""
+        if self.curve is not issuer.curve:
+            raise BadCertificate(f"its key is on {self.curve.value}, its issuer's on {issuer.curve.value}")
+        try:
+            issuer.public_key.verify(self.signature, self.signed_part, ec.ECDSA(hashes.SHA256()))
+        except InvalidSignature:
+            raise BadCertificate("its signature does not match its issuer's key") from None
+
+
+def same_organization(one: str, other: str) -> bool:
+    """Compare two organization names as RFC 5280, 7.1 does: case and runs of blanks do not count."""
+    return " ".join(one.casefold().split()) == " ".join(other.casefold().split())
+
+
+@lru_cache(_REMEMBERED)
+def parse_certificate(der: bytes) -> Certificate:
+    """Read one DER certificate of at most 8192 bytes. Raises BadCertificate on anything that cannot be read."""
+    if len(der) > _MAX_LENGTH:
+        raise BadCertificate(f"a certificate has at most {_MAX_LENGTH} bytes, this one has {len(der)}")
+    try:
+        return _read(der, x509.load_der_x509_certificate(der))
+    except BadCertificate:
+        raise
+    except UnsupportedCurve as error:
+        raise BadCertificate(str(error)) from None
+    except _UNREADABLE as error:
+        raise BadCertificate(f"the bytes are not a certificate that can be read: {error}") from error
+
+
+def _read(der: bytes, source: x509.Certificate) -> Certificate:
+    if source.signature_algorithm_oid != SignatureAlgorithmOID.ECDSA_WITH_SHA256:
+        raise BadCertificate("it is not signed with ECDSA and SHA-256")
+    public_key = source.public_key()
+    curve = Curve.of(public_key)
+    assert isinstance(public_key, ec.EllipticCurvePublicKey)
+    extensions = _Extensions(source.extensions)
+    ca, path_length = extensions.basic_constraints()
+    usage = extensions.find(x509.KeyUsage)
+    extended = extensions.find(x509.ExtendedKeyUsage) or ()
+    return Certificate(
+        der=der,
+        subject_key_id=extensions.subject_key_id(),
+        authority_key_id=extensions.authority_key_id(),
+        not_before=source.not_valid_before_utc,
+        not_after=source.not_valid_after_utc,
+        roles=extensions.roles(),
+        oid=extensions.registered_id(),
+        dns_names=extensions.dns_names(),
+        eid=_attribute(source.subject, NameOID.SERIAL_NUMBER),
+        organization=_attribute(source.subject, NameOID.ORGANIZATION_NAME),
+        curve=curve,
+        public_key=public_key,
+        permitted_names=extensions.permitted_names(),
+        is_ca=ca,
+        path_length=path_length,
+        may_sign_data=usage is not None and usage.digital_signature,
+        may_sign_certificates=usage is not None and usage.key_cert_sign,
+        tls_server=ExtendedKeyUsageOID.SERVER_AUTH in extended,
+        tls_client=ExtendedKeyUsageOID.CLIENT_AUTH in extended,
+        signed_part=source.tbs_certificate_bytes,
+        signature=source.signature,
+    )
+
+
+class _Extensions:
+    """The extensions of one certificate by type. A critical one that we do not understand is an error."""
+
+    __slots__ = ("_found",)
+
+    def __init__(self, extensions: x509.Extensions) -> None:
+        self._found = {type(extension.value): extension.value for extension in extensions}
+        for extension in extensions:
+            if extension.critical and not isinstance(extension.value, _UNDERSTOOD):
+                raise BadCertificate(f"it has a critical extension {extension.oid.dotted_string} we do not know")
+
+    def find(self, kind: type[_Extension]) -> _Extension | None:
+        value = self._found.get(kind)
+        return value if isinstance(value, kind) else None
+
+    def basic_constraints(self) -> tuple[bool, int | None]:
+        value = self.find(x509.BasicConstraints)
+        return (False, None) if value is None else (value.ca, value.path_length)
+
+    def subject_key_id(self) -> bytes:
+        value = self.find(x509.SubjectKeyIdentifier)
+        if value is None or not value.digest:
+            raise BadCertificate("it has no subject key identifier")
+        return value.digest
+
+    def authority_key_id(self) -> bytes:
+        value = self.find(x509.AuthorityKeyIdentifier)
+        return b"" if value is None else value.key_identifier or b""
+
+    def roles(self) -> frozenset[Role]:
+        policies = self.find(x509.CertificatePolicies) or ()
+        dotted = (policy.policy_identifier.dotted_string for policy in policies)
+        return frozenset(_ROLES[policy] for policy in dotted if policy in _ROLES)
+
+    def registered_id(self) -> str:
+        value = self.find(x509.SubjectAlternativeName)
+        ids = [] if value is None else value.get_values_for_type(x509.RegisteredID)
+        if len(ids) > 1:
+            raise BadCertificate("it has more than one registered id")
+        return ids[0].dotted_string if ids else ""
+
+    def dns_names(self) -> tuple[str, ...]:
+        value = self.find(x509.SubjectAlternativeName)
+        return () if value is None else tuple(value.get_values_for_type(x509.DNSName))
+
+    def permitted_names(self) -> tuple[PermittedName, ...]:
+        value = self.find(x509.NameConstraints)
+        if value is None:
+            return ()
+        if value.excluded_subtrees:
+            raise BadCertificate("its name constraints exclude names, which has no meaning here")
+        subtrees = value.permitted_subtrees or ()
+        read = (_permitted(subtree.value) for subtree in subtrees if isinstance(subtree, x509.DirectoryName))
+        return tuple(name for name in read if name.organization and name.iin)
+
+
+_UNDERSTOOD = (
+    x509.BasicConstraints,
+    x509.KeyUsage,
+    x509.ExtendedKeyUsage,
+    x509.CertificatePolicies,
+    x509.NameConstraints,
+    x509.SubjectAlternativeName,
+    x509.SubjectKeyIdentifier,
+    x509.AuthorityKeyIdentifier,
+    x509.CRLDistributionPoints,
+)
+
+
+def _permitted(name: x509.Name) -> PermittedName:
+    iin = _attribute(name, NameOID.SERIAL_NUMBER)
+    if iin and not (iin.isascii() and iin.isdigit()):
+        raise BadCertificate("its name constraints hold an issuer number that is not made of digits")
+    return PermittedName(organization=_attribute(name, NameOID.ORGANIZATION_NAME), iin=iin)
+
+
+def _attribute(name: x509.Name, oid: ObjectIdentifier) -> str:
+    values = [attribute.value for attribute in name.get_attributes_for_oid(oid)]
+    if len(values) > 1:
+        raise BadCertificate(f"a name in it has more than one {oid.dotted_string}")
+    if values and isinstance(values[0], str):
+        return values[0]
+    return ""

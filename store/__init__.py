@@ -1,0 +1,1 @@
+"""PostgreSQL: the schema, every SQL statement, and the bundled server."""

@@ -1,0 +1,261 @@
+"""The schema: every table and index, as SQLAlchemy Core. Migrations bring a database here; a test compares the two.
+
+Every row that belongs to somebody carries its tenant. Columns named `*_sealed` hold ciphertext only.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    DateTime,
+    ForeignKey,
+    Identity,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    SmallInteger,
+    Table,
+    Text,
+    UniqueConstraint,
+    Uuid,
+    text,
+)
+
+from smdp.order import OrderState, ProfileState
+from smdp.session import SessionState
+
+metadata = MetaData(
+    naming_convention={
+        "pk": "pk_%(table_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+    }
+)
+
+LARGEST_NOTIFICATION = 262_144
+"""Bytes; the largest body the server reads, so that nothing it accepts is refused here."""
+
+
+def _id() -> Column[int]:
+    return Column("id", BigInteger, Identity(always=True), primary_key=True)
+
+
+def _tenant(*, foreign_key: bool = True) -> Column[int]:
+    """The owner. Without the key where each write would lock the tenant's row, which every download would wait for."""
+    keys = (ForeignKey("tenants.id"),) if foreign_key else ()
+    return Column("tenant_id", BigInteger, *keys, nullable=False)
+
+
+def _moment(name: str) -> Column[object]:
+    return Column(name, DateTime(timezone=True))
+
+
+def _created() -> Column[object]:
+    return Column("created_at", DateTime(timezone=True), nullable=False, server_default=text("now()"))
+
+
+def _state(states: type[StrEnum]) -> tuple[Column[str], CheckConstraint]:
+    words = ", ".join(f"'{state.value}'" for state in states)
+    return Column("state", Text, nullable=False), CheckConstraint(f"state IN ({words})", name="state")
+
+
+# Operators: who may order, where they are told, and the limits they chose.
+tenants = Table(
+    "tenants",
+    metadata,
+    _id(),
+    Column("name", Text, nullable=False, unique=True),
+    Column("requester_id", Text, nullable=False, unique=True),
+    Column("callback_url", Text, nullable=False, server_default=""),
+    Column("download_attempts", Integer),
+    Column("confirmation_attempts", Integer),
+    Column("active", Boolean, nullable=False, server_default=text("true")),
+    _created(),
+)
+
+# The client certificates an operator calls with; fingerprint is SHA-256 of the DER.
+tenant_certificates = Table(
+    "tenant_certificates",
+    metadata,
+    Column("fingerprint", LargeBinary, primary_key=True),
+    _tenant(),
+    _created(),
+    CheckConstraint("octet_length(fingerprint) = 32", name="fingerprint"),
+    Index(None, "tenant_id"),
+)
+
+# What an operator calls its kinds of profile.
+profile_types = Table(
+    "profile_types",
+    metadata,
+    _id(),
+    _tenant(),
+    Column("name", Text, nullable=False),
+    _created(),
+    UniqueConstraint("tenant_id", "name"),
+)
+
+# Profile packages protected ahead of time: 86 segments under their own keys, and those keys wrapped by the vault.
+packages = Table(
+    "packages",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    _tenant(),
+    Column("segments", LargeBinary, nullable=False),
+    Column("key_sealed", LargeBinary, nullable=False),
+    Column("size", Integer, nullable=False),
+    Column("saip_major", SmallInteger, nullable=False),
+    Column("saip_minor", SmallInteger, nullable=False),
+    _created(),
+)
+
+# Profiles in stock. An ICCID exists once in the world, whoever owns it.
+profiles = Table(
+    "profiles",
+    metadata,
+    _id(),
+    _tenant(),
+    Column("iccid", Text, nullable=False, unique=True),
+    Column("profile_type_id", BigInteger, ForeignKey("profile_types.id"), nullable=False),
+    Column("package_id", Uuid, ForeignKey("packages.id"), nullable=False),
+    Column("metadata", LargeBinary, nullable=False),
+    Column("policy_rules", ARRAY(SmallInteger), nullable=False),
+    *_state(ProfileState),
+    _created(),
+    Index(None, "tenant_id", "id"),
+    Index("ix_profiles_in_stock", "profile_type_id", "id", postgresql_where=text("state = 'available'")),
+    Index(None, "package_id"),
+)
+
+# Download orders. When one ends, its key goes, and with it everything sealed under that key.
+# The predicates below say ended_at and not state: a column in a predicate makes each of its updates write every index.
+orders = Table(
+    "orders",
+    metadata,
+    _id(),
+    _tenant(),
+    Column("iccid", Text, ForeignKey("profiles.iccid"), nullable=False),
+    Column("profile_type", Text, nullable=False),
+    *_state(OrderState),
+    Column("version", Integer, nullable=False, server_default=text("0")),
+    Column("eid", Text),
+    Column("matching_id", Text),
+    Column("key_sealed", LargeBinary),
+    Column("confirmation_sealed", LargeBinary),
+    Column("confirmation_attempts", Integer, nullable=False, server_default=text("0")),
+    Column("download_attempts", Integer, nullable=False, server_default=text("0")),
+    Column("euicc_otpk", LargeBinary),
+    Column("otsk_sealed", LargeBinary),
+    Column("host_id", LargeBinary),
+    Column("ci_key_id", LargeBinary),
+    _moment("expires_at"),
+    _moment("ended_at"),
+    _created(),
+    CheckConstraint(
+        "ended_at IS NULL OR num_nonnulls(key_sealed, confirmation_sealed, otsk_sealed) = 0", name="secrets_end"
+    ),
+    CheckConstraint("num_nulls(euicc_otpk, otsk_sealed, host_id, ci_key_id) IN (0, 4)", name="binding_whole"),
+    Index("uq_orders_open_iccid", "iccid", unique=True, postgresql_where=text("ended_at IS NULL")),
+    Index("uq_orders_open_matching_id", "matching_id", unique=True, postgresql_where=text("ended_at IS NULL")),
+    Index("ix_orders_open_eid", "eid", "id", postgresql_where=text("ended_at IS NULL")),
+    Index(None, "iccid", "id"),
+    postgresql_with={"fillfactor": "70"},
+)
+
+# Download attempts. They outlive their minutes: a card may report the installation weeks later.
+sessions = Table(
+    "sessions",
+    metadata,
+    Column("transaction_id", LargeBinary, primary_key=True),
+    *_state(SessionState),
+    Column("expires_at", DateTime(timezone=True), nullable=False),
+    Column("server_address", Text, nullable=False),
+    Column("server_challenge", LargeBinary, nullable=False),
+    Column("ci_key_id", LargeBinary, nullable=False),
+    Column("order_id", BigInteger, ForeignKey("orders.id")),
+    Column("eid", Text),
+    Column("euicc_key", LargeBinary),
+    Column("smdp_signed2", LargeBinary),
+    Column("smdp_signature2", LargeBinary),
+    Column("authenticate_digest", LargeBinary),
+    Column("download_digest", LargeBinary),
+    Column("secure_channel", LargeBinary),
+    Column("refusal", Text),
+    _created(),
+    postgresql_with={"fillfactor": "50"},
+)
+
+# ES2+ calls of operators with their results, so that a repeated call gets the same answer (idempotency).
+es2_calls = Table(
+    "es2_calls",
+    metadata,
+    Column("tenant_id", BigInteger, primary_key=True),
+    Column("call_id", Text, primary_key=True),
+    Column("function", Text, nullable=False),
+    Column("digest", LargeBinary, nullable=False),
+    Column("result", Text),
+    _created(),
+)
+
+# Messages on their way to operators. Those of one line leave in the order of their ids.
+outbox = Table(
+    "outbox",
+    metadata,
+    _id(),
+    _tenant(foreign_key=False),
+    Column("line", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("body", Text, nullable=False),
+    Column("attempts", Integer, nullable=False, server_default=text("0")),
+    Column("due_at", DateTime(timezone=True), nullable=False, server_default=text("now()")),
+    _moment("claimed_until"),
+    Column("claimed_by", Uuid),
+    Column("last_error", Text),
+    _moment("sent_at"),
+    _moment("buried_at"),
+    _created(),
+    Index("ix_outbox_lines", "line", "id", postgresql_where=text("sent_at IS NULL AND buried_at IS NULL")),
+    Index("ix_outbox_due", "due_at", "id", postgresql_where=text("sent_at IS NULL AND buried_at IS NULL")),
+)
+
+# Notifications as cards signed them: bytes first, judgement after. The identity of a verified one is taken once.
+notifications = Table(
+    "notifications",
+    metadata,
+    _id(),
+    Column("raw", LargeBinary, nullable=False),
+    Column("received_at", DateTime(timezone=True), nullable=False),
+    Column("attempts", Integer, nullable=False, server_default=text("0")),
+    _moment("claimed_until"),
+    _moment("judged_at"),
+    Column("verified", Boolean, nullable=False, server_default=text("false")),
+    Column("outcome", Text),
+    Column("transaction_id", LargeBinary),
+    Column("eid", Text),
+    Column("seq_number", BigInteger),
+    Column("iccid", Text),
+    CheckConstraint(f"octet_length(raw) <= {LARGEST_NOTIFICATION}", name="raw_size"),
+    Index("ix_notifications_unjudged", "id", postgresql_where=text("judged_at IS NULL")),
+    Index(
+        "uq_notifications_result",
+        "transaction_id",
+        unique=True,
+        postgresql_where=text("verified AND outcome <> 'duplicate'"),
+    ),
+    Index(
+        "uq_notifications_event",
+        "eid",
+        "seq_number",
+        unique=True,
+        postgresql_where=text("verified AND outcome <> 'duplicate' AND transaction_id IS NULL"),
+    ),
+)

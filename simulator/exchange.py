@@ -150,6 +150,12 @@ def trust(ca_file: Path | str) -> ssl.SSLContext:
     return context
 
 
+def identify(context: ssl.SSLContext, certificate_file: Path | str, key_file: Path | str) -> ssl.SSLContext:
+    """`context` with a certificate and key (PEM) of its own, for mutual TLS."""
+    context.load_cert_chain(str(certificate_file), str(key_file))
+    return context
+
+
 class Exchange:
     """Sends POST requests to the names of an address book; close it, or use it as an async context manager."""
 

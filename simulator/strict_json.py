@@ -109,11 +109,13 @@ def read_reply(function: str, answer: Answer, required: Collection[str], optiona
     except ValueError as error:
         raise ProtocolFault(function, str(error)) from error
     header = members.pop("header", None)
-    failed = _status(function, header)
+    if not isinstance(header, dict) or list(header) != ["functionExecutionStatus"]:
+        raise ProtocolFault(function, "the header does not hold exactly functionExecutionStatus")
+    failed = execution_status(function, header["functionExecutionStatus"])
     if failed is not None:
-        _check_members(function, members, (), ())
+        check_members(function, members, (), ())
         raise FunctionFailed(function, failed)
-    _check_members(function, members, required, optional)
+    check_members(function, members, required, optional)
     return Body(function, members)
 
 
@@ -134,20 +136,27 @@ def _check_http(function: str, answer: Answer, status: int) -> None:
         raise ProtocolFault(function, "the answer is compressed though nothing asked for it")
 
 
-def _check_members(
+def check_members(
     function: str, found: Mapping[str, Any], required: Collection[str], optional: Collection[str]
 ) -> None:
+    """Check that `found` has all `required` members, perhaps `optional` ones, and no other. Raises ProtocolFault."""
     missing = [name for name in required if name not in found]
     extra = [name for name in found if name not in required and name not in optional]
     if missing or extra:
         raise ProtocolFault(function, f"members missing: {missing}, members not of the standard: {extra}")
 
 
-def _status(function: str, header: object) -> StatusCodes | None:
-    """The status codes of a failure, or None on success."""
-    execution = _only_member(function, header, "functionExecutionStatus")
-    _check_members(function, execution, ("status",), ("statusCodeData",))
+def execution_status(function: str, execution: object) -> StatusCodes | None:
+    """The status codes of a failed functionExecutionStatus or notificationPointStatus, or None on success.
+
+    Raises ProtocolFault.
+    """
+    if not isinstance(execution, dict):
+        raise ProtocolFault(function, "the status is not an object")
+    check_members(function, execution, ("status",), ("statusCodeData",))
     status = execution["status"]
+    if not isinstance(status, str):
+        raise ProtocolFault(function, "status is not text")
     if status in _FAILURE:
         return _codes(function, execution.get("statusCodeData"))
     if status not in _SUCCESS:
@@ -157,17 +166,10 @@ def _status(function: str, header: object) -> StatusCodes | None:
     return None
 
 
-def _only_member(function: str, holder: object, name: str) -> Mapping[str, Any]:
-    if not isinstance(holder, dict) or list(holder) != [name] or not isinstance(holder[name], dict):
-        raise ProtocolFault(function, f"the header does not hold exactly {name}")
-    found: Mapping[str, Any] = holder[name]
-    return found
-
-
 def _codes(function: str, data: object) -> StatusCodes:
     if not isinstance(data, dict):
         raise ProtocolFault(function, "a failure carries no statusCodeData")
-    _check_members(function, data, ("subjectCode", "reasonCode", "message"), ("subjectIdentifier",))
+    check_members(function, data, ("subjectCode", "reasonCode", "message"), ("subjectIdentifier",))
     body = Body(function, data)
     codes = StatusCodes(
         subject=body.text("subjectCode"),

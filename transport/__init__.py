@@ -1,0 +1,1 @@
+"""HTTP plumbing both ways: binds functions to routes, turns errors into answers, knows no role."""

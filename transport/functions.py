@@ -1,0 +1,159 @@
+"""Binds one GSMA function to one route: limits, errors to answers, log line, metrics (SGP.22 6.2 to 6.5).
+
+The one place where errors become HTTP: Malformed 400, Refused 200 with its code, Unavailable 503, anything else 500.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from uuid import uuid4
+
+import structlog
+from aiohttp import hdrs, web
+
+from crypto.vault import VaultUnavailable
+from rsp.errors import Malformed, Refused, Unavailable
+from rsp.json_binding import failure_header
+from rsp.status import Status
+from transport.metrics import HttpMetrics
+
+_log = structlog.get_logger("http")
+
+JSON = "application/json"
+RETRY_AFTER_SECONDS = 2
+_PROTOCOL = {"X-Admin-Protocol": "gsma/rsp/v2.5.0"}
+_JSON_HEADERS = {**_PROTOCOL, hdrs.CONTENT_TYPE: "application/json;charset=UTF-8"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What a request may cost: size of the body in bytes, time to send it in seconds."""
+
+    body_bytes: int
+    seconds: float
+
+
+@dataclass(slots=True)
+class Gate:
+    """Whether the process takes new work; closed while it drains."""
+
+    open: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Turned(Exception):  # noqa: N818 -- the name is the outcome
+    """A request turned away before its function: an HTTP status and a sentence that helps."""
+
+    status: int
+    text: str
+
+
+Function = Callable[[web.Request, bytes], Awaitable[bytes | None]]
+"""Takes the request (for identity only) and its body; returns the JSON answer, or None for 204."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Interface:
+    """One reference point: its name in logs and metrics, its path prefix, its limits."""
+
+    name: str
+    prefix: str
+    limits: Limits
+    metrics: HttpMetrics
+    gate: Gate = field(default_factory=Gate)
+
+    def route(self, function: str, call: Function) -> web.RouteDef:
+        """POST `prefix`/`function`, answered by `call`."""
+
+        async def handle(request: web.Request) -> web.Response:
+            return await self._answer(function, call, request)
+
+        return web.post(f"{self.prefix}/{function}", handle)
+
+    async def _answer(self, function: str, call: Function, request: web.Request) -> web.Response:
+        started = time.perf_counter()
+        structlog.contextvars.clear_contextvars()
+        try:
+            if not self.gate.open:
+                raise Turned(status=503, text="This process is stopping. Try again.")
+            body = await _body(request, self.limits)
+            started = time.perf_counter()
+            response = _success(await call(request, body))
+        except Exception as error:  # noqa: BLE001 -- the one place that turns errors into answers
+            response = self._failure(function, error)
+        elapsed = time.perf_counter() - started
+        self.metrics.answered(self.name, function, elapsed)
+        _log.info(
+            "answered", interface=self.name, function=function, status=response.status, ms=round(elapsed * 1000, 2)
+        )
+        return response
+
+    def _failure(self, function: str, error: Exception) -> web.Response:
+        if isinstance(error, Refused):
+            codes = (error.status.subject, error.status.reason)
+            self.metrics.refused(self.name, function, codes)
+            _log.info("refused", interface=self.name, function=function, code="/".join(codes), why=error.detail)
+            return _failed(200, error.status, error.detail, error.subject_identifier)
+        response = _fault(error)
+        self.metrics.fault(self.name, function, response.status)
+        return response
+
+
+def _success(answer: bytes | None) -> web.Response:
+    if answer is None:
+        return web.Response(status=204, headers=_PROTOCOL)
+    return web.Response(body=answer, headers=_JSON_HEADERS)
+
+
+def _failed(http: int, status: Status, detail: str = "", subject_identifier: str = "") -> web.Response:
+    header = failure_header(status, detail, subject_identifier)
+    return web.Response(status=http, body=b'{"header":%b}' % header, headers=_JSON_HEADERS)
+
+
+def _fault(error: Exception) -> web.Response:
+    """What is no answer of a function: the request was wrong, we are away, or we are broken."""
+    if isinstance(error, Malformed):
+        _log.info("malformed", why=str(error))
+        return _failed(400, Status.MALFORMED, str(error))
+    if isinstance(error, Unavailable | VaultUnavailable):
+        _log.warning("unavailable", why=type(error).__name__)
+        return _turned(503, "The server cannot reach its database or vault. Try again.")
+    if isinstance(error, Turned):
+        return _turned(error.status, error.text)
+    if isinstance(error, web.HTTPException):
+        return _turned(error.status, error.reason)
+    incident = uuid4().hex
+    _log.error("failed", incident=incident, exc_info=error)
+    return _turned(500, f"Internal error. Tell the operator of this server the incident id {incident}.")
+
+
+def _turned(status: int, text: str) -> web.Response:
+    response = web.Response(status=status, text=text, headers=_PROTOCOL)
+    if status == 503:
+        response.headers[hdrs.RETRY_AFTER] = str(RETRY_AFTER_SECONDS)
+    if status in (408, 413, 503):
+        response.force_close()
+    return response
+
+
+async def _body(request: web.Request, limits: Limits) -> bytes:
+    """The body within its limits of form, size and time."""
+    if request.content_type != JSON:
+        raise Turned(status=415, text="Send Content-Type: application/json.")
+    if (request.content_length or 0) > limits.body_bytes:
+        raise Turned(status=413, text=f"The body is larger than {limits.body_bytes} bytes.")
+    chunks = bytearray()
+    try:
+        async with asyncio.timeout(limits.seconds):
+            async for chunk in request.content.iter_any():
+                chunks += chunk
+                if len(chunks) > limits.body_bytes:
+                    raise Turned(status=413, text=f"The body is larger than {limits.body_bytes} bytes.")
+    except TimeoutError:
+        raise Turned(status=408, text=f"The body did not arrive within {limits.seconds:g} seconds.") from None
+    except (ConnectionError, web.RequestPayloadError):
+        raise Turned(status=400, text="The body could not be read to its end.") from None
+    return bytes(chunks)

@@ -1,0 +1,1 @@
+"""Sends what the outbox holds: operators' callbacks, in order, until they arrive."""

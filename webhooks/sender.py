@@ -1,0 +1,70 @@
+"""Takes messages from the outbox and sends them: in order per line, again and again until the other side has them."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+
+import structlog
+
+from rsp.errors import Unreachable
+from smdp.ports import ClaimedMessage, Outbox
+
+_log = structlog.get_logger("webhooks")
+
+
+class Undeliverable(Exception):  # noqa: N818 -- the name is the outcome
+    """No try will ever get this message through; the text says why."""
+
+
+Send = Callable[[ClaimedMessage], Awaitable[None]]
+"""Sends one message. Raises Unreachable to be asked again later, Undeliverable to give up."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pace:
+    """How many messages at once, how long a claim holds (longer than any send), and the pauses between tries."""
+
+    most: int = 32
+    lease_seconds: float = 60.0
+    first_seconds: float = 1.0
+    longest_seconds: float = 300.0
+
+    def pause(self, attempts: int) -> float:
+        """Seconds until the next try after `attempts` failed ones: doubling, bounded, with jitter."""
+        return min(self.first_seconds * 2.0 ** min(attempts, 30), self.longest_seconds) * random.uniform(0.8, 1.2)  # noqa: S311 -- spreads load
+
+
+class Sender:
+    """Works off the outbox. Any number of them may run: a claim belongs to one."""
+
+    def __init__(self, outbox: Outbox, kinds: Mapping[str, Send], pace: Pace | None = None) -> None:
+        self._outbox = outbox
+        self._kinds = kinds
+        self._pace = pace or Pace()
+
+    async def send_due(self) -> int:
+        """Send what is due now and return how many messages were taken. Raises Unavailable."""
+        claimed = await self._outbox.claim_messages(self._pace.most, self._pace.lease_seconds)
+        async with asyncio.TaskGroup() as group:
+            for message in claimed:
+                group.create_task(self._send(message))
+        return len(claimed)
+
+    async def _send(self, message: ClaimedMessage) -> None:
+        send = self._kinds.get(message.kind)
+        try:
+            if send is None:
+                raise Undeliverable(f"nothing here sends messages of kind {message.kind}")
+            await send(message)
+        except Unreachable as error:
+            await self._outbox.retry(message.id, self._pace.pause(message.attempts), str(error))
+            _log.warning("not delivered", message_id=message.id, line=message.line, attempts=message.attempts + 1)
+        except Undeliverable as error:
+            await self._outbox.bury(message.id, str(error))
+            _log.error("given up", message_id=message.id, line=message.line, why=str(error))
+        else:
+            await self._outbox.sent(message.id)
+            _log.info("delivered", message_id=message.id, line=message.line)

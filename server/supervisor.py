@@ -87,7 +87,8 @@ class _Child:
 class Supervisor:
     """Runs `specs` until SIGTERM or SIGINT; `run` belongs into the main thread and returns the exit status.
 
-    `changed` is called with {name: pid} whenever the set of processes has changed.
+    `changed` is called with {name: pid} whenever the set of processes has changed. `tend` is called whenever a child
+    process of any kind has ended, so that what the children need can be mended before they start again.
     """
 
     specs: Sequence[ChildSpec]
@@ -96,6 +97,7 @@ class Supervisor:
     log: Log
     pace: Pace = field(default_factory=Pace)
     changed: Callable[[dict[str, int]], None] = lambda _: None
+    tend: Callable[[], None] = lambda: None
     _children: list[_Child] = field(default_factory=list, init=False)
     _stops: int = field(default=0, init=False)
 
@@ -113,6 +115,7 @@ class Supervisor:
 
     def _watch(self, wakeup: socket.socket) -> int:
         while not self._stops:
+            self.tend()
             failed = self._reap()
             if failed is not None:
                 self.log.error("a process keeps failing, the server stops", process=failed.spec.name)

@@ -1,0 +1,43 @@
+"""The ports of one server: taken before its processes start, so that they can share them (SO_REUSEPORT)."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
+from server.settings import Settings, SettingsError
+
+LISTENERS = ("es9", "es2", "ops")
+
+
+@contextmanager
+def reserved(settings: Settings) -> Iterator[dict[str, int]]:
+    """Hold the port of each listener; yields {listener: port} with free ports in place of 0.
+
+    The held sockets never listen: they get no connection, yet nobody without SO_REUSEPORT can take the port, and a
+    port somebody else already listens on is refused here instead of being shared with a stranger by accident.
+    """
+    with ExitStack() as stack:
+        ports = {}
+        for name in LISTENERS:
+            held = stack.enter_context(
+                _hold(name, getattr(settings, f"{name}_host"), getattr(settings, f"{name}_port"))
+            )
+            ports[name] = int(held.getsockname()[1])
+        yield ports
+
+
+def _hold(name: str, host: str, port: int) -> socket.socket:
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind, protocol) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+        held = socket.socket(family, kind, protocol)
+        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        held.bind(address)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise SettingsError(f"{name}_host {host}, {name}_port {port}: cannot listen there: {reason}") from error
+    return held

@@ -57,11 +57,11 @@ class PrepareDownloadOk:
     """PrepareDownloadResponseOk (5.7.5). `euicc_otpk` is an uncompressed point of 65 bytes.
 
     `hash_cc` is None when absent, 32 bytes, or b"": some LPAs send it empty when no confirmation code is asked for.
-    It is kept out of `repr`: whoever holds it can try short codes until one fits.
+    It and `signed` around it are kept out of `repr`: whoever holds it can try short codes until one fits.
     """
 
     transaction_id: TransactionId
-    signed: bytes
+    signed: bytes = field(repr=False)
     signature: bytes
     signature_tlv: bytes
     euicc_otpk: bytes

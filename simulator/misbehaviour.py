@@ -1,0 +1,38 @@
+"""Ways in which a virtual eUICC can be told to break the protocol, so that a server's refusals can be tested."""
+
+from __future__ import annotations
+
+from enum import Enum, auto
+
+
+class Misbehaviour(Enum):
+    """One deliberate fault; everything else the card does stays correct."""
+
+    WRONG_SIGNATURE1 = auto()
+    WRONG_SERVER_CHALLENGE = auto()
+    WRONG_SERVER_ADDRESS = auto()
+    WRONG_TRANSACTION_ID = auto()
+    """In EuiccSigned1, correctly signed."""
+    FOREIGN_EUM = auto()
+    """The certificates lead to a CI nobody knows."""
+    FORGED_EUM = auto()
+    """The EUM certificate names the trusted CI, which never signed it."""
+    FORGED_EUICC = auto()
+    """The eUICC certificate names the real EUM, which never signed it."""
+    TRUNCATED_RESPONSE = auto()
+    """The answer of AuthenticateServer ends half way."""
+    REFUSE_AUTHENTICATION = auto()
+    WRONG_SIGNATURE2 = auto()
+    WRONG_TRANSACTION_ID2 = auto()
+    """In EUICCSigned2, correctly signed."""
+    NEW_ONE_TIME_KEY = auto()
+    """The stored one-time key is forgotten although the server asks for it."""
+    REFUSE_DOWNLOAD = auto()
+    FAIL_INSTALL_MEMORY = auto()
+    FAIL_INSTALL_INTERRUPTED = auto()
+    FAIL_INSTALL_PE = auto()
+    WRONG_PIR_SIGNATURE = auto()
+    WRONG_NOTIFICATION_SIGNATURE = auto()
+    WRONG_CANCEL_SIGNATURE = auto()
+    WRONG_CANCEL_OID = auto()
+    REFUSE_CANCEL = auto()

@@ -27,6 +27,8 @@ _SECRET_NAME = re.compile(
 _PLAIN = (str, int, float, bool, type(None))
 _READABLE = (datetime, date, UUID, PurePath)
 _DEEPEST = 4
+_CHATTY = ("alembic",)
+"""Libraries whose everyday records are of use to a developer only."""
 
 
 def configure(level: str = "info", form: str = "json", stream: TextIO | None = None) -> None:
@@ -59,6 +61,8 @@ def configure(level: str = "info", form: str = "json", stream: TextIO | None = N
         )
     )
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+    for name in _CHATTY:
+        logging.getLogger(name).setLevel(logging.NOTSET if level == "debug" else logging.WARNING)
 
 
 def get(name: str) -> structlog.stdlib.BoundLogger:

@@ -148,3 +148,10 @@ def test_console_form_is_a_line_for_people(stream: io.StringIO) -> None:
     logs.get("area").info("hello", order_id=1, passphrase="hunter2")
     assert "hello" in stream.getvalue()
     assert "hunter2" not in stream.getvalue()
+
+
+def test_chatty_libraries_are_heard_at_debug_level_only(stream: io.StringIO) -> None:
+    logging.getLogger("alembic.runtime").info("hidden")
+    logs.configure("debug", stream=stream)
+    logging.getLogger("alembic.runtime").info("shown")
+    assert [record["event"] for record in _records(stream)] == ["shown"]

@@ -128,19 +128,19 @@ def test_recorded_metadata_is_read_and_written_again_unchanged() -> None:
 
 
 @needs_data
-@settings(max_examples=100)
+@settings(max_examples=100, deadline=None)
 @given(metadata=metadata_values())
 def test_coding_is_that_of_the_published_types(published: Any, metadata: ProfileMetadata) -> None:
     assert metadata.encode() == published.encode("StoreMetadataRequest", as_published(metadata))
 
 
-@settings(max_examples=100)
+@settings(max_examples=100, deadline=None)
 @given(metadata_values())
 def test_metadata_survives_the_round_trip(metadata: ProfileMetadata) -> None:
     assert ProfileMetadata.parse(metadata.encode()) == metadata
 
 
-@settings(max_examples=100)
+@settings(max_examples=100, deadline=None)
 @given(metadata_values(), st.data())
 def test_damaged_metadata_is_read_or_refused(metadata: ProfileMetadata, data: st.DataObject) -> None:
     coded = bytearray(metadata.encode())
@@ -151,7 +151,7 @@ def test_damaged_metadata_is_read_or_refused(metadata: ProfileMetadata, data: st
         return
 
 
-@settings(max_examples=100)
+@settings(max_examples=100, deadline=None)
 @given(st.binary(max_size=60))
 def test_any_bytes_are_read_or_refused(value: bytes) -> None:
     for data in (value, tlv.wrap(0xBF25, value)):

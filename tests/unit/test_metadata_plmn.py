@@ -22,7 +22,7 @@ def test_the_hyphen_may_be_left_out() -> None:
     assert plmn_to_bytes("310410") == plmn_to_bytes("310-410")
 
 
-@settings(max_examples=100)
+@settings(max_examples=100, deadline=None)
 @given(st.from_regex(r"[0-9]{3}-[0-9]{2,3}", fullmatch=True).filter(str.isascii))
 def test_text_survives_the_round_trip(text: str) -> None:
     assert plmn_to_text(plmn_to_bytes(text)) == text
@@ -34,7 +34,7 @@ def test_text_of_another_form_is_refused(text: str) -> None:
         plmn_to_bytes(text)
 
 
-@settings(max_examples=100)
+@settings(max_examples=100, deadline=None)
 @given(st.binary(max_size=4))
 def test_any_bytes_are_read_or_refused(value: bytes) -> None:
     try:

@@ -98,7 +98,7 @@ class Lpa:
         request = messages.authenticate_server_request(initiated.server, matching_id, self._device)
         members = {
             "transactionId": str(initiated.transaction_id),
-            "authenticateServerResponse": to_base64(self.card.authenticate_server(request)),
+            "authenticateServerResponse": to_base64(_of_card(self.card.authenticate_server, request)),
         }
         answers = ("transactionId", "profileMetadata", "smdpSigned2", "smdpSignature2", "smdpCertificate")
         body = await self._call(initiated.smdp_address, function, members, answers, retries)
@@ -147,12 +147,12 @@ class Lpa:
         except ValueError as error:
             raise ProtocolFault("authenticateClient", f"smdpSigned2: {error}") from error
         request = messages.prepare_download_request(signed2, shown.smdp_signature2, shown.smdp_certificate, hash_cc)
-        return self.card.prepare_download(request)
+        return _of_card(self.card.prepare_download, request)
 
     def install(self, bound: Bound) -> InstallationResult:
         """Load the package into the card segment by segment until it reports (SGP.22 2.5.5, 5.7.6)."""
         for segment in _segments(bound.bound_profile_package):
-            report = self.card.load_bound_profile_package(segment)
+            report = _of_card(self.card.load_bound_profile_package, segment)
             if report:
                 return _of_card(messages.read_installation_result, report)
         raise ProtocolFault("loadBoundProfilePackage", "the package ended and the card reported no result")
@@ -185,7 +185,7 @@ class Lpa:
         retries: Retries | None = None,
     ) -> None:
         """CancelSession (5.6.5): signed by the card where it still has the session, else its error is sent on."""
-        response = self.card.cancel_session(messages.cancel_session_request(transaction_id, reason))
+        response = _of_card(self.card.cancel_session, messages.cancel_session_request(transaction_id, reason))
         members = {"transactionId": str(transaction_id), "cancelSessionResponse": to_base64(response)}
         await self._call(smdp_address, "cancelSession", members, (), retries)
 

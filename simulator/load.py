@@ -1,0 +1,163 @@
+"""One load run from files: activation codes, an EUM's certificate and key, where the server is."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import msgspec
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    load_der_private_key,
+    load_pem_private_key,
+)
+
+from rsp.identifiers import ActivationCode
+from simulator.exchange import Habits, Retries, trust
+from simulator.fleet import Fleet, FleetConnections, FleetOptions, FleetReport, server_cpu
+from simulator.issuer import EumIssuer
+
+_PEM = b"-----BEGIN"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadPlan:
+    """What to load and how.
+
+    `orders` holds one activation code a line, blank lines and lines that begin with # left out. Certificates and the
+    EUM's key are PEM or DER, `ca` (the TLS trust) PEM. Every address of the codes is taken to be at `host`:`port`.
+    `first_serial` None takes serials that no earlier run used, from the clock. `timeout` is in seconds.
+    """
+
+    orders: Path
+    eum_certificate: Path
+    eum_key: Path
+    ci_certificates: tuple[Path, ...]
+    ca: Path
+    host: str
+    port: int
+    concurrency: int = 20
+    verify_every: int = 100
+    connections: FleetConnections = FleetConnections.PER_DEVICE
+    confirmation_code: str | None = None
+    first_serial: int | None = None
+    server_pids: tuple[int, ...] = ()
+    timeout: float = 90.0
+    retries: Retries = field(default_factory=Retries)
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.port <= 65535:
+            raise ValueError(f"{self.port} is not a TCP port: give 1 to 65535")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadResult:
+    """The fleet's report, and the processor time the server's processes and this one used, in seconds.
+
+    `server_cpu_seconds` is None when no process was named, or one of them ended during the run.
+    """
+
+    report: FleetReport
+    client_cpu_seconds: float
+    server_cpu_seconds: float | None
+    server_cpu_ms_per_download: float | None
+
+    def to_json(self) -> str:
+        """The result as a JSON object."""
+        return msgspec.json.encode(self).decode()
+
+
+async def run_load(plan: LoadPlan, progress: Callable[[int, int], None]) -> LoadResult:
+    """Run the plan; `progress(done, total)` is called after each device.
+
+    Raises ValueError about a file's content, OSError about a file, ProcessLookupError about a process id.
+    """
+    fleet = _fleet(plan)
+    fleet.prepare()
+    before, own_before = server_cpu(plan.server_pids), _own_cpu()
+    report = await fleet.run(progress)
+    used = _used_since(plan.server_pids, before)
+    per_download = used * 1000 / report.installed if used is not None and report.installed else None
+    return LoadResult(
+        report=report,
+        client_cpu_seconds=_own_cpu() - own_before,
+        server_cpu_seconds=used,
+        server_cpu_ms_per_download=per_download,
+    )
+
+
+def _fleet(plan: LoadPlan) -> Fleet:
+    codes = read_orders(plan.orders)
+    options = FleetOptions(
+        concurrency=plan.concurrency,
+        connections=plan.connections,
+        verify_every=plan.verify_every,
+        confirmation_code=plan.confirmation_code,
+        first_serial=time.time_ns() if plan.first_serial is None else plan.first_serial,
+        habits=Habits(timeout=plan.timeout, retries=plan.retries),
+    )
+    issuer = EumIssuer(
+        read_certificate(plan.eum_certificate),
+        read_key(plan.eum_key),
+        tuple(read_certificate(path) for path in plan.ci_certificates),
+    )
+    addresses = {code.smdp_address: (plan.host, plan.port) for code in codes}
+    return Fleet(issuer, codes, tls=trust(plan.ca), addresses=addresses, options=options)
+
+
+def _used_since(pids: tuple[int, ...], before: float) -> float | None:
+    if not pids:
+        return None
+    try:
+        return server_cpu(pids) - before
+    except ProcessLookupError:
+        return None
+
+
+def _own_cpu() -> float:
+    times = os.times()
+    return times.user + times.system
+
+
+def read_orders(path: Path) -> tuple[ActivationCode, ...]:
+    """The activation codes of a file. Raises ValueError that names the line, and when there is none at all."""
+    codes = []
+    for number, line in enumerate(path.read_text().splitlines(), start=1):
+        text = line.strip()
+        if not text or text.startswith("#"):
+            continue
+        try:
+            codes.append(ActivationCode.parse(text))
+        except ValueError as error:
+            raise ValueError(f"{path}, line {number}: {error}") from error
+    if not codes:
+        raise ValueError(f"{path} holds no activation code: write one a line")
+    return tuple(codes)
+
+
+def read_certificate(path: Path) -> bytes:
+    """A certificate, PEM or DER, as DER. Raises ValueError."""
+    data = path.read_bytes()
+    load = x509.load_pem_x509_certificate if _PEM in data else x509.load_der_x509_certificate
+    try:
+        return load(data).public_bytes(Encoding.DER)
+    except ValueError as error:
+        raise ValueError(f"{path} is not an X.509 certificate in PEM or DER") from error
+
+
+def read_key(path: Path) -> ec.EllipticCurvePrivateKey:
+    """An elliptic-curve private key without password, PEM or DER. Raises ValueError."""
+    data = path.read_bytes()
+    load = load_pem_private_key if _PEM in data else load_der_private_key
+    try:
+        key = load(data, None)
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{path} is not a private key in PEM or DER without password") from error
+    if not isinstance(key, ec.EllipticCurvePrivateKey):
+        raise ValueError(f"{path} is not an elliptic-curve key")
+    return key

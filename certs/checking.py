@@ -1,0 +1,209 @@
+"""Judges a PKI folder: chains, roles, OIDs, keys in the vault, names, dates. What `smdp pki check` tells."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from enum import IntEnum
+from hashlib import sha256
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from certs import files, listing
+from certs.errors import BadPki
+from certs.layout import DpCredentials, PkiFolder
+from crypto.certificates import BadCertificate, Certificate, Role, TrustStore, parse_certificate
+from crypto.curves import Curve
+from crypto.vault import KeyUnknown, Vault
+
+PublicKeys = Mapping[str, ec.EllipticCurvePublicKey]
+
+# The published SGP.26 test CIs: their private keys are known to everybody.
+_PUBLISHED_CIS = {
+    bytes.fromhex("F54172BDF98A95D65CBEB88A38A1C11D800A85C3"),
+    bytes.fromhex("C0BC70BA36929D43B467FF57570530E57AB8FCD8"),
+}
+
+
+class Severity(IntEnum):
+    """How much a finding matters; from ERROR on the server cannot do its work."""
+
+    NOTICE = 1
+    WARNING = 2
+    URGENT = 3
+    ERROR = 4
+
+
+# The server works on when these of its peers expire; somebody should know all the same.
+_PEERS = ("operator", "callback", "eum", "euicc")
+_ALARMS = ((7, Severity.URGENT), (30, Severity.WARNING), (90, Severity.NOTICE))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """Something about `subject` that somebody should know; `text` says what to do."""
+
+    severity: Severity
+    subject: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Judge:
+    """What the SM-DP+ certificates are held against."""
+
+    trust: TrustStore
+    vault: PublicKeys
+    now: datetime
+
+
+async def vault_keys(pki: PkiFolder, vault: Vault) -> dict[str, ec.EllipticCurvePublicKey]:
+    """The public keys the vault holds under the folder's labels; a label it lacks is left out."""
+    found = {}
+    for name in (name for dp in pki.dp for name in (dp.auth_key, dp.pb_key)):
+        try:
+            found[name] = await vault.public_key(name)
+        except KeyUnknown:
+            continue
+    return found
+
+
+def check(pki: PkiFolder, vault: PublicKeys, now: datetime, names: Sequence[str] = ()) -> list[Finding]:
+    """All findings, the worst first; an empty list means nothing to do. `vault` comes from `vault_keys`.
+
+    `names` are the names devices will use, each of which DPtls must carry. Certificates expiring within 90, 30 and
+    7 days are NOTICE, WARNING and URGENT, expired ones an ERROR; those of operators and simulated cards at most a
+    WARNING.
+    """
+    found = [*_origin(pki), *_dates(pki, now), *_oids(pki)]
+    good = []
+    for der in pki.ci_certificates:
+        faults = list(_ci(der))
+        found += faults
+        if not any(fault.severity is Severity.ERROR for fault in faults):
+            good.append(der)
+    judge = _Judge(trust=TrustStore(good), vault=vault, now=now)
+    for dp in pki.dp:
+        found += _set(dp, judge)
+    found += _tls(pki, judge, names)
+    return sorted(found, key=lambda finding: -finding.severity)
+
+
+def _error(subject: str, text: str) -> Finding:
+    return Finding(severity=Severity.ERROR, subject=subject, text=text)
+
+
+def _origin(pki: PkiFolder) -> Iterator[Finding]:
+    if pki.generated:
+        text = "generated test material, trusted by no real eUICC: bring your own set before going live"
+        yield Finding(severity=Severity.WARNING, subject=str(pki.path), text=text)
+
+
+def _ci(der: bytes) -> Iterator[Finding]:
+    subject = f"ci {sha256(der).hexdigest()[:16]}"
+    try:
+        (key_id,) = TrustStore([der]).key_ids
+    except BadCertificate as error:
+        yield _error(subject, f"cannot be trusted ({error}): bring the CI's root certificate with `smdp pki import`")
+        return
+    if key_id in _PUBLISHED_CIS:
+        text = "is the published SGP.26 test CI, whose private key everybody has: never for live service"
+        yield Finding(severity=Severity.WARNING, subject=f"ci {key_id.hex().upper()}", text=text)
+
+
+def _set(dp: DpCredentials, judge: _Judge) -> Iterator[Finding]:
+    under = f"under CI {dp.ci_key_id.hex().upper()}"
+    for role, der, label in (
+        (Role.DP_AUTH, dp.auth_certificate, dp.auth_key),
+        (Role.DP_PB, dp.pb_certificate, dp.pb_key),
+    ):
+        subject = f"{role.name} {under}"
+        parsed = _parsed(der)
+        if parsed is None:
+            yield _error(subject, "cannot be read: bring the set again with `smdp pki import --replace`")
+            continue
+        yield from _chain(parsed, role, judge, subject)
+        if parsed.curve is not dp.curve:
+            yield _error(subject, f"is on {parsed.curve.name}, its set on {dp.curve.name}: bring a set of one curve")
+        if parsed.oid != dp.oid:
+            yield _error(subject, f"names OID {parsed.oid or 'none'}, DP_AUTH {dp.oid}: both must be of one SM-DP+")
+        if label not in judge.vault:
+            yield _error(subject, f"its key {label} is not in the vault: import the set again or use the right vault")
+        elif judge.vault[label] != parsed.public_key:
+            yield _error(subject, f"the vault's key {label} is another one: import the set into a fresh vault")
+
+
+def _tls(pki: PkiFolder, judge: _Judge, names: Sequence[str]) -> Iterator[Finding]:
+    subject = "DP_TLS"
+    parsed = _parsed(files.read_certificate(pki.tls_certificate))
+    if parsed is None:
+        yield _error(subject, f"{pki.tls_certificate} cannot be read: bring it with `smdp pki import --tls`")
+        return
+    yield from _chain(parsed, Role.DP_TLS, judge, subject)
+    if parsed.curve is not Curve.P256:
+        yield _error(subject, "is not on NIST P-256, which the TLS listeners need: bring one that is")
+    for name in names or pki.names or ("any DNS host",):
+        if name.lower() not in pki.names:
+            yield _error(subject, f"does not name {name}: bring a certificate for the name devices connect to")
+    yield from _tls_key(pki.tls_key, parsed, subject)
+
+
+def _tls_key(file: Path, parsed: Certificate, subject: str) -> Iterator[Finding]:
+    try:
+        key = files.read_key(file)
+    except BadPki as error:
+        yield _error(subject, str(error))
+        return
+    if key.public_key() != parsed.public_key:
+        yield _error(subject, f"{file} is not its key: bring the pair with `smdp pki import --tls`")
+    if file.stat().st_mode & 0o077:
+        text = f"{file} can be read by others: run `chmod 600 {file}`"
+        yield Finding(severity=Severity.WARNING, subject=subject, text=text)
+
+
+def _chain(parsed: Certificate, role: Role, judge: _Judge, subject: str) -> Iterator[Finding]:
+    # Expiry has findings of its own, so an expired chain is judged at a moment at which it was valid.
+    moment = judge.now if parsed.is_valid_at(judge.now) else parsed.not_before
+    try:
+        judge.trust.verify_server_certificate(parsed.der, role, moment)
+    except BadCertificate as error:
+        yield _error(subject, f"does not serve ({error}): bring a certificate of one of the folder's CIs")
+
+
+def _oids(pki: PkiFolder) -> Iterator[Finding]:
+    oids = sorted({dp.oid for dp in pki.dp})
+    if len(oids) > 1:
+        text = f"the sets name different OIDs ({', '.join(oids)}): an SM-DP+ usually has one under every CI"
+        yield Finding(severity=Severity.NOTICE, subject=str(pki.path), text=text)
+
+
+def _dates(pki: PkiFolder, now: datetime) -> Iterator[Finding]:
+    for row in listing.entries(pki):
+        found = _date(row, now)
+        if found is not None and row.role in _PEERS:
+            found = replace(found, severity=min(found.severity, Severity.WARNING))
+        if found is not None:
+            yield found
+
+
+def _date(row: listing.Entry, now: datetime) -> Finding | None:
+    subject = f"{row.role} {row.subject}"
+    if now > row.not_after:
+        return _error(subject, f"expired on {row.not_after:%Y-%m-%d}: bring a renewed one")
+    if now < row.not_before:
+        return _error(subject, f"is valid from {row.not_before:%Y-%m-%d} only: check the clock of this machine")
+    left = row.days_left(now)
+    for days, severity in _ALARMS:
+        if left < days:
+            text = f"expires on {row.not_after:%Y-%m-%d}, in {left} days: renew it"
+            return Finding(severity=severity, subject=subject, text=text)
+    return None
+
+
+def _parsed(der: bytes) -> Certificate | None:
+    try:
+        return parse_certificate(der)
+    except BadCertificate:
+        return None

@@ -1,0 +1,27 @@
+"""One PKI folder, as other packages use it: load, init, import_set, check. Layout and recipe: certs/README.md."""
+
+from certs.checking import Finding, Severity, check, vault_keys
+from certs.creation import init, issue_operator_certificate
+from certs.errors import BadPki
+from certs.importing import SetFiles, import_set, import_tls
+from certs.layout import DeviceFiles, DpCredentials, PkiFolder, load
+from certs.listing import Entry, entries
+
+__all__ = [
+    "BadPki",
+    "DeviceFiles",
+    "DpCredentials",
+    "Entry",
+    "Finding",
+    "PkiFolder",
+    "SetFiles",
+    "Severity",
+    "check",
+    "entries",
+    "import_set",
+    "import_tls",
+    "init",
+    "issue_operator_certificate",
+    "load",
+    "vault_keys",
+]

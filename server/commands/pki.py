@@ -1,0 +1,273 @@
+"""`smdp pki`: makes, takes in, lists and checks the certificates a server runs on."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from datetime import datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from server.settings import Settings, load
+
+if TYPE_CHECKING:
+    from certs.folder import Entry, Finding, PkiFolder
+    from hsm_mock import MockVault
+
+app = typer.Typer(no_args_is_help=True, help="Certificates: make a test PKI, bring your own, list and check them.")
+
+PkiDir = Annotated[Path | None, typer.Option(help="Folder of the certificates; else the setting pki_dir.")]
+VaultFile = Annotated[Path | None, typer.Option(help="File of the key vault; else the setting vault_file.")]
+PassphraseFile = Annotated[
+    Path | None, typer.Option(help="File with the vault's passphrase; else SMDP_FLEX_VAULT_PASSPHRASE.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
+
+
+class CurveName(StrEnum):
+    """The curves as options."""
+
+    P256 = "p256"
+    BRAINPOOL = "brainpool"
+
+
+class RoleName(StrEnum):
+    """The roles of `list` as options; the words of `certs.listing.ROLES`."""
+
+    CI = "ci"
+    AUTH = "auth"
+    PB = "pb"
+    TLS = "tls"
+    OPERATOR_CA = "operator-ca"
+    OPERATOR = "operator"
+    CALLBACK = "callback"
+    EUM = "eum"
+    EUICC = "euicc"
+
+
+@app.command()
+def init(
+    *,
+    name: Annotated[list[str] | None, typer.Option(help="DNS name of the server, repeatable.")] = None,
+    curve: Annotated[list[CurveName] | None, typer.Option(help="Curve, repeatable; both unless given.")] = None,
+    pki_dir: PkiDir = None,
+    vault_file: VaultFile = None,
+    passphrase_file: PassphraseFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make a complete test PKI in a new folder; signing keys go into the vault, which is made if there is none.
+
+    Example: smdp pki init --name smdp.example.com --name localhost
+    """
+    with _errors_told():
+        from certs import folder
+        from crypto.curves import Curve
+
+        settings = _settings(pki_dir, vault_file, passphrase_file)
+        named = {CurveName.P256: Curve.P256, CurveName.BRAINPOOL: Curve.BRAINPOOL_P256R1}
+        pki = asyncio.run(
+            folder.init(
+                settings.pki_dir,
+                _new_or_open_vault(settings),
+                names=name or settings.server_names,
+                curves=[named[one] for one in curve or named],
+                now=_now(),
+            )
+        )
+        _show_folder(pki, as_json=as_json)
+
+
+@app.command("import")
+def import_(  # noqa: PLR0913 -- one parameter an option
+    *,
+    ci: Annotated[Path | None, typer.Option(help="Certificate of the CI (DER or PEM).")] = None,
+    auth: Annotated[Path | None, typer.Option(help="DPauth certificate.")] = None,
+    auth_key: Annotated[Path | None, typer.Option(help="Its private key (PEM, SEC1 or PKCS#8).")] = None,
+    pb: Annotated[Path | None, typer.Option(help="DPpb certificate.")] = None,
+    pb_key: Annotated[Path | None, typer.Option(help="Its private key.")] = None,
+    tls: Annotated[Path | None, typer.Option(help="DPtls certificate; replaces the one in use.")] = None,
+    tls_key: Annotated[Path | None, typer.Option(help="Its private key.")] = None,
+    replace: Annotated[bool, typer.Option("--replace", help="Take the place of the CI's present set.")] = False,
+    pki_dir: PkiDir = None,
+    vault_file: VaultFile = None,
+    passphrase_file: PassphraseFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Bring your own CI, DPauth, DPpb (and DPtls) next to the sets the folder has; judged before anything is written.
+
+    Example: smdp pki import --ci ci.der --auth auth.der --auth-key auth.pem --pb pb.der --pb-key pb.pem
+
+    A renewed TLS certificate alone: smdp pki import --tls tls.der --tls-key tls.pem
+    """
+    with _errors_told():
+        from certs import folder
+
+        settings = _settings(pki_dir, vault_file, passphrase_file)
+        if tls and tls_key and not (ci or auth or auth_key or pb or pb_key):
+            _show_folder(folder.import_tls(settings.pki_dir, tls, tls_key, now=_now()), as_json=as_json)
+            return
+        if not (ci and auth and auth_key and pb and pb_key):
+            raise folder.BadPki(
+                "a set is --ci, --auth, --auth-key, --pb and --pb-key; only --tls with --tls-key come alone"
+            )
+        given = folder.SetFiles(ci=ci, auth=auth, auth_key=auth_key, pb=pb, pb_key=pb_key, tls=tls, tls_key=tls_key)
+        vault = _new_or_open_vault(settings)
+        pki = asyncio.run(folder.import_set(settings.pki_dir, vault, given, now=_now(), replacing=replace))
+        _show_folder(pki, as_json=as_json)
+
+
+@app.command("list")
+def list_(
+    *,
+    role: Annotated[list[RoleName] | None, typer.Option(help="Only this role, repeatable.")] = None,
+    expiring: Annotated[int | None, typer.Option(help="Only what expires within so many days.", min=0)] = None,
+    pki_dir: PkiDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """List the certificates in use, with their days left. Needs no vault.
+
+    Example: smdp pki list --role tls --role auth --expiring 90
+    """
+    with _errors_told():
+        from certs import folder
+
+        now = _now()
+        rows = [
+            row
+            for row in folder.entries(folder.load(_settings(pki_dir, None, None).pki_dir))
+            if (not role or row.role in role) and (expiring is None or row.days_left(now) <= expiring)
+        ]
+        _show_entries(rows, now, as_json=as_json)
+
+
+@app.command()
+def check(
+    *,
+    pki_dir: PkiDir = None,
+    vault_file: VaultFile = None,
+    passphrase_file: PassphraseFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Judge chains, roles, OIDs, names, dates, and whether the vault holds the keys. Exit code 1 on errors.
+
+    Example: smdp pki check --json
+    """
+    with _errors_told():
+        from certs import folder
+
+        settings = _settings(pki_dir, vault_file, passphrase_file)
+        pki = folder.load(settings.pki_dir)
+        keys = asyncio.run(folder.vault_keys(pki, _open_vault(settings)))
+        found = folder.check(pki, keys, _now(), settings.server_names)
+        _show_findings(found, as_json=as_json)
+    if any(finding.severity is folder.Severity.ERROR for finding in found):
+        raise typer.Exit(1)
+
+
+@contextlib.contextmanager
+def _errors_told() -> Iterator[None]:
+    """Errors of known types become one sentence and exit code 1; they never hold a secret."""
+    from certs.errors import BadPki
+    from crypto.vault import VaultUnavailable
+    from hsm_mock import BadVaultFile, WrongPassphrase
+    from server.settings import SettingsError
+
+    try:
+        yield
+    except (BadPki, SettingsError, BadVaultFile, WrongPassphrase, VaultUnavailable) as error:
+        typer.echo(f"smdp pki: {error}", err=True)
+        raise typer.Exit(1) from None
+    except OSError as error:
+        typer.echo(f"smdp pki: {error.filename}: {error.strerror}", err=True)
+        raise typer.Exit(1) from None
+
+
+def _now() -> datetime:
+    from server.clock import SystemClock
+
+    return SystemClock().now()
+
+
+def _settings(pki_dir: Path | None, vault_file: Path | None, passphrase_file: Path | None) -> Settings:
+    return load(pki_dir=pki_dir, vault_file=vault_file, vault_passphrase_file=passphrase_file)
+
+
+def _open_vault(settings: Settings) -> MockVault:
+    from hsm_mock import MockVault
+
+    return MockVault.open(settings.vault_file, _passphrase(settings))
+
+
+def _new_or_open_vault(settings: Settings) -> MockVault:
+    from hsm_mock import MockVault
+
+    if settings.vault_file.exists():
+        return _open_vault(settings)
+    settings.vault_file.parent.mkdir(parents=True, exist_ok=True)
+    return MockVault.create(settings.vault_file, _passphrase(settings))
+
+
+def _passphrase(settings: Settings) -> str:
+    from certs.errors import BadPki
+
+    if not settings.vault_passphrase:
+        raise BadPki("the vault needs its passphrase: set SMDP_FLEX_VAULT_PASSPHRASE or give --passphrase-file")
+    return settings.vault_passphrase.reveal()
+
+
+def _show_folder(pki: PkiFolder, *, as_json: bool) -> None:
+    rows = [(dp.ci_key_id.hex().upper(), dp.curve.value, dp.oid, f"{dp.auth_key} {dp.pb_key}") for dp in pki.dp]
+    columns = ("ci", "curve", "oid", "vault_keys")
+    if as_json:
+        sets = [dict(zip(columns, row, strict=True)) for row in rows]
+        _echo_json({"path": str(pki.path), "generated": pki.generated, "names": pki.names, "sets": sets})
+        return
+    kind = "generated test material" if pki.generated else "certificates"
+    typer.echo(f"{pki.path}: {kind} for {', '.join(pki.names)}")
+    _table(columns, rows)
+
+
+def _show_entries(rows: Sequence[Entry], now: datetime, *, as_json: bool) -> None:
+    if as_json:
+        _echo_json([asdict(row) | {"days_left": row.days_left(now)} for row in rows])
+        return
+    _table(
+        ("role", "subject", "curve", "expires", "days", "from"),
+        [
+            (row.role, row.subject, row.curve, f"{row.not_after:%Y-%m-%d}", str(row.days_left(now)), row.source)
+            for row in rows
+        ],
+    )
+
+
+def _show_findings(found: Sequence[Finding], *, as_json: bool) -> None:
+    if as_json:
+        _echo_json([asdict(finding) | {"severity": finding.severity.name} for finding in found])
+    elif not found:
+        typer.echo("nothing to report")
+    else:
+        _table(("severity", "subject", "finding"), [(one.severity.name, one.subject, one.text) for one in found])
+
+
+def _echo_json(value: object) -> None:
+    typer.echo(json.dumps(value, indent=2, default=str))
+
+
+def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table()
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        # Subjects come out of certificates: as Text they cannot carry markup.
+        table.add_row(*map(Text, row))
+    Console().print(table)

@@ -1,0 +1,163 @@
+"""`smdp pki`: what its verbs print, write and answer as exit codes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import certs_cases as cases
+import pytest
+from typer.testing import CliRunner, Result
+
+from certs.folder import load
+from certs.listing import ROLES
+from server.commands.pki import RoleName, app
+from server.settings import PREFIX
+
+PASSPHRASE = "correct horse battery staple"
+
+
+@pytest.fixture(autouse=True)
+def _place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv(PREFIX + "VAULT_PASSPHRASE", PASSPHRASE)
+    monkeypatch.setenv(PREFIX + "CONFIG", "")
+    monkeypatch.setenv("COLUMNS", "200")
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(app, list(arguments))
+
+
+def test_init_makes_a_folder_that_check_accepts() -> None:
+    assert run("init").exit_code == 0
+    checked = run("check")
+    assert checked.exit_code == 0, checked.output
+    assert "generated test material" in checked.output
+    assert load(Path("var/pki")).names == ("smdp.example.com",)
+
+
+def test_init_takes_names_curves_and_places() -> None:
+    result = run(
+        "init", "--name", "a.example.com", "--curve", "p256", "--pki-dir", "here", "--vault-file", "v/x.bin", "--json"
+    )
+    shown = json.loads(result.stdout)
+    assert (shown["names"], shown["path"], len(shown["sets"])) == (["a.example.com"], "here", 1)
+    assert Path("v/x.bin").exists()
+
+
+def test_init_refuses_a_second_time_in_one_sentence() -> None:
+    run("init")
+    again = run("init")
+    assert again.exit_code == 1
+    assert again.stderr.startswith("smdp pki: var/pki exists")
+    assert again.stderr.count("\n") == 1
+
+
+def test_passphrase_may_come_from_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(PREFIX + "VAULT_PASSPHRASE")
+    Path("secret").write_text(PASSPHRASE + "\n")
+    assert run("init", "--passphrase-file", "secret").exit_code == 0
+    monkeypatch.setenv(PREFIX + "VAULT_PASSPHRASE", PASSPHRASE)
+    assert run("check").exit_code == 0
+
+
+def test_missing_passphrase_says_where_to_put_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(PREFIX + "VAULT_PASSPHRASE")
+    result = run("init")
+    assert result.exit_code == 1
+    assert PREFIX + "VAULT_PASSPHRASE" in result.stderr
+
+
+def test_wrong_passphrase_is_told_without_showing_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    run("init")
+    monkeypatch.setenv(PREFIX + "VAULT_PASSPHRASE", "not the right one")
+    result = run("check")
+    assert result.exit_code == 1
+    assert "passphrase" in result.stderr
+    assert "not the right one" not in result.output
+
+
+def test_passphrase_and_keys_never_show() -> None:
+    shown = run("init").output + run("list").output + run("check").output + run("list", "--json").output
+    assert PASSPHRASE not in shown
+    assert "PRIVATE" not in shown
+
+
+def test_check_answers_1_on_errors_and_lists_them() -> None:
+    run("init")
+    Path("var/vault.bin").unlink()
+    run("init", "--pki-dir", "other")
+    result = run("check", "--json")
+    assert result.exit_code == 1
+    assert {one["severity"] for one in json.loads(result.stdout)} == {"ERROR", "WARNING"}
+
+
+def test_check_holds_the_server_names_against_the_tls_certificate(monkeypatch: pytest.MonkeyPatch) -> None:
+    run("init")
+    monkeypatch.setenv(PREFIX + "SERVER_NAMES", "elsewhere.example.com")
+    result = run("check")
+    assert result.exit_code == 1
+    assert "does not name elsewhere.example.com" in result.output
+
+
+def test_list_shows_one_role_as_json_without_a_vault() -> None:
+    run("init")
+    Path("var/vault.bin").unlink()
+    (row,) = json.loads(run("list", "--role", "tls", "--json").stdout)
+    assert row["role"] == "tls"
+    assert row["days_left"] == 397
+
+
+def test_list_shows_what_expires_soon() -> None:
+    run("init")
+    rows = json.loads(run("list", "--expiring", "400", "--json").stdout)
+    assert {row["role"] for row in rows} == {"tls", "operator", "callback"}
+    assert json.loads(run("list", "--expiring", "10", "--json").stdout) == []
+
+
+def test_list_is_a_table_for_people() -> None:
+    run("init")
+    shown = run("list").output
+    assert all(role in shown for role in ROLES)
+
+
+def test_roles_of_the_option_are_those_of_the_listing() -> None:
+    assert {role.value for role in RoleName} == set(ROLES)
+
+
+def test_import_brings_a_set_and_then_a_tls_certificate_alone(tmp_path: Path) -> None:
+    cases.written(tmp_path / "in", cases.made())
+    brought = run("import", *options("ci", "auth", "auth-key", "pb", "pb-key"), *options("tls", "tls-key"), "--json")
+    assert brought.exit_code == 0, brought.output
+    assert json.loads(brought.stdout)["generated"] is False
+    renewed = run("import", *options("tls", "tls-key"))
+    assert renewed.exit_code == 0, renewed.output
+
+
+def test_import_of_half_a_set_says_what_a_set_is(tmp_path: Path) -> None:
+    cases.written(tmp_path / "in", cases.made())
+    result = run("import", *options("ci", "auth"))
+    assert result.exit_code == 1
+    assert "--pb-key" in result.stderr
+
+
+def test_refused_import_is_one_sentence(tmp_path: Path) -> None:
+    run("init")
+    given = cases.written(tmp_path / "in", cases.made())
+    given.auth_key.write_bytes(b"garbage")
+    result = run("import", *options("ci", "auth", "auth-key", "pb", "pb-key"))
+    assert result.exit_code == 1
+    assert "no readable private key" in result.stderr
+    assert "Traceback" not in result.output
+
+
+@pytest.mark.parametrize("verb", ["init", "import", "list", "check"])
+def test_every_help_carries_an_example(verb: str) -> None:
+    assert f"Example: smdp pki {verb}" in run(verb, "--help").output
+
+
+def options(*names: str) -> list[str]:
+    """`--auth-key in/auth.key.pem` and the like."""
+    pairs = [(f"--{name}", f"in/{name.replace('-key', '.key.pem')}") for name in names]
+    return [part for option, file in pairs for part in (option, file if file.endswith(".pem") else f"{file}.der")]

@@ -28,6 +28,9 @@ class Plan:
     cert_sign: bool = False
     digital_signature: bool = True
     oid: str = ""
+    second_oid: str = ""
+    second_serial_number: str = ""
+    subject_key_id: bytes = b""
     dns_name: str = ""
     tls_server: bool = False
     permitted: tuple[tuple[str, str], ...] = ()
@@ -68,11 +71,19 @@ class Issued:
         return x509.load_der_x509_certificate(self.der).subject
 
 
-def issue(plan: Plan, issuer: Issued | None = None, signer: Issued | None = None) -> Issued:
-    """A certificate below `issuer`, self-signed when None; `signer` may sign in the issuer's place, to cheat."""
-    key = ec.generate_private_key(plan.curve)
+def issue(
+    plan: Plan,
+    issuer: Issued | None = None,
+    signer: Issued | None = None,
+    key: ec.EllipticCurvePrivateKey | None = None,
+) -> Issued:
+    """A certificate below `issuer`, self-signed when None; `signer` may sign in the issuer's place, to cheat.
+
+    `key` renews the certificate of a key that exists.
+    """
+    key = key or ec.generate_private_key(plan.curve)
     signing = (signer or issuer or Issued(b"", key)).key
-    subject = _name(plan.organization, plan.serial_number, plan.common_name)
+    subject = _name(plan.organization, plan.serial_number, plan.common_name, plan.second_serial_number)
     builder = (
         x509.CertificateBuilder()
         .subject_name(subject)
@@ -92,17 +103,22 @@ def _identity(
     plan: Plan, subject: ec.EllipticCurvePublicKey, issuer: ec.EllipticCurvePublicKey
 ) -> list[tuple[x509.ExtensionType, bool]]:
     found: list[tuple[x509.ExtensionType, bool]] = [
-        (x509.SubjectKeyIdentifier.from_public_key(subject), False),
+        (_subject_key_id(plan, subject), False),
         (x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer), False),
     ]
     names: list[x509.GeneralName] = []
     if plan.dns_name:
         names.append(x509.DNSName(plan.dns_name))
-    if plan.oid:
-        names.append(x509.RegisteredID(x509.ObjectIdentifier(plan.oid)))
+    names.extend(x509.RegisteredID(x509.ObjectIdentifier(oid)) for oid in (plan.oid, plan.second_oid) if oid)
     if names:
         found.append((x509.SubjectAlternativeName(names), False))
     return found
+
+
+def _subject_key_id(plan: Plan, key: ec.EllipticCurvePublicKey) -> x509.SubjectKeyIdentifier:
+    if plan.subject_key_id:
+        return x509.SubjectKeyIdentifier(plan.subject_key_id)
+    return x509.SubjectKeyIdentifier.from_public_key(key)
 
 
 def _powers(plan: Plan) -> list[tuple[x509.ExtensionType, bool]]:
@@ -137,10 +153,11 @@ def _subtrees(names: tuple[tuple[str, str], ...]) -> list[x509.DirectoryName] | 
     return [x509.DirectoryName(_name(organization, iin, "")) for organization, iin in names] or None
 
 
-def _name(organization: str, serial_number: str, common_name: str) -> x509.Name:
+def _name(organization: str, serial_number: str, common_name: str, second_serial_number: str = "") -> x509.Name:
     parts = (
         (NameOID.ORGANIZATION_NAME, organization),
         (NameOID.SERIAL_NUMBER, serial_number),
         (NameOID.COMMON_NAME, common_name),
+        (NameOID.SERIAL_NUMBER, second_serial_number),
     )
     return x509.Name([x509.NameAttribute(oid, value) for oid, value in parts if value])

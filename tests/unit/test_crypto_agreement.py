@@ -76,6 +76,12 @@ def test_wrong_lengths_are_refused(host_id: bytes, eid: bytes) -> None:
         derive_session_keys(OneTimeKey.generate(Curve.P256), OneTimeKey.generate(Curve.P256).public, host_id, eid)
 
 
+def test_hybrid_point_is_refused() -> None:
+    peer = OneTimeKey.generate(Curve.P256).public
+    with pytest.raises(BadPoint, match="uncompressed"):
+        derive_session_keys(OneTimeKey.generate(Curve.P256), bytes((6 | peer[64] & 1,)) + peer[1:], HOST_ID, EID)
+
+
 def test_session_keys_survive_storage() -> None:
     data = bytes(range(48))
     keys = SessionKeys.from_bytes(data)

@@ -103,6 +103,18 @@ def test_right_mac_over_bad_padding_raises_the_declared_error(body: bytes) -> No
         assert len(Bsp(other).decrypt_and_verify(0x86, segments)) < len(body)
 
 
+def test_segment_of_another_tag_is_refused() -> None:
+    with pytest.raises(BadMac, match="tag 87"):
+        Bsp(KEYS).decrypt_and_verify(0x87, Bsp(KEYS).encrypt_and_mac(0x86, b"data"))
+
+
+def test_length_written_in_more_bytes_than_needed_is_refused() -> None:
+    channel = Bsp(KEYS)
+    headed = bytes((0x88, 0x81, 4 + 8)) + b"data"
+    with pytest.raises(BadMac, match="not a segment"):
+        channel.verify_only(0x88, headed + channel._next_chain(headed)[:8])
+
+
 def test_longer_segment_than_allowed_is_refused() -> None:
     channel = Bsp(KEYS)
     with pytest.raises(BadMac):

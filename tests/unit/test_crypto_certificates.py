@@ -130,12 +130,26 @@ EUICC_DEFECTS: dict[str, pki.Plan] = {
     "EID with letters": replace(pki.EUICC, serial_number=pki.EID[:-1] + "A"),
     "other curve than its EUM": replace(pki.EUICC, curve=ec.BrainpoolP256R1()),
     "unknown critical extension": replace(pki.EUICC, unknown_critical=True),
+    "two EIDs": replace(pki.EUICC, second_serial_number=pki.EID),
 }
 
 
 @pytest.mark.parametrize("defect", EUICC_DEFECTS)
 def test_defective_euicc_is_the_cards_fault(store: TrustStore, defect: str) -> None:
     assert fault_of(store, EUM.der, pki.issue(EUICC_DEFECTS[defect], EUM).der) is Fault.EUICC_INVALID
+
+
+@pytest.mark.parametrize(
+    ("plan", "detail"),
+    [
+        (replace(pki.EUICC, organization="Another EUM"), "organization 'Another EUM'"),
+        (replace(pki.EUICC, serial_number="89049033000000000000000000000070"), "issuer numbers"),
+        (replace(pki.EUICC, digest=hashes.SHA384()), "ECDSA and SHA-256"),
+    ],
+)
+def test_detail_names_the_defect(store: TrustStore, plan: pki.Plan, detail: str) -> None:
+    with pytest.raises(CertificateRejected, match=detail):
+        store.verify_euicc(EUM.der, pki.issue(plan, EUM).der, NOW)
 
 
 def test_organization_and_issuer_number_must_come_from_one_constraint(store: TrustStore) -> None:
@@ -244,6 +258,33 @@ def test_certificate_that_is_no_ci_is_not_taken_as_an_anchor(plan: pki.Plan) -> 
 def test_ci_that_does_not_sign_itself_is_not_taken_as_an_anchor() -> None:
     with pytest.raises(BadCertificate, match="signature"):
         TrustStore([pki.issue(pki.CI, CI, signer=STRANGER).der])
+
+
+@pytest.mark.parametrize("newer_first", [False, True])
+def test_renewed_ci_takes_the_place_of_the_old_one(newer_first: bool) -> None:
+    old = pki.issue(replace(pki.CI, not_after=LONG_AGO))
+    new = pki.issue(pki.CI, key=old.key)
+    eum = pki.issue(pki.EUM, old)
+    store = TrustStore([new.der, old.der] if newer_first else [old.der, new.der])
+    assert len(store.key_ids) == 1
+    assert store.verify_euicc(eum.der, pki.issue(pki.EUICC, eum).der, NOW).eid == pki.EID
+
+
+def test_two_ci_keys_with_one_key_id_are_refused() -> None:
+    same_id = replace(pki.CI, subject_key_id=parse_certificate(CI.der).subject_key_id)
+    with pytest.raises(BadCertificate, match="two CI certificates"):
+        TrustStore([CI.der, pki.issue(same_id).der])
+
+
+def test_certificate_longer_than_the_limit_is_refused() -> None:
+    names = tuple((f"Organization {number}", "8904") for number in range(300))
+    with pytest.raises(BadCertificate, match="8192"):
+        parse_certificate(pki.issue(replace(pki.EUM, permitted=names), CI).der)
+
+
+def test_second_registered_id_is_refused() -> None:
+    with pytest.raises(BadCertificate, match="registered id"):
+        parse_certificate(pki.issue(replace(pki.DP_AUTH, second_oid="2.999.11"), CI).der)
 
 
 def test_dp_auth_certificate_is_read_in_full(store: TrustStore) -> None:

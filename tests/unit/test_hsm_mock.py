@@ -183,6 +183,12 @@ async def test_damaged_file_puts_the_vault_out_of_reach(path: Path, vault: MockV
         await vault.check()
 
 
+async def test_altered_header_puts_the_vault_out_of_reach(path: Path, vault: MockVault) -> None:
+    path.write_bytes(path.read_bytes().replace(b'"cost": 10', b'"cost": 9'))
+    with pytest.raises(VaultUnavailable, match="put it back"):
+        await vault.check()
+
+
 def test_nothing_is_written_while_the_file_is_away(path: Path, vault: MockVault) -> None:
     path.rename(path.with_name("away"))
     with pytest.raises(VaultUnavailable):

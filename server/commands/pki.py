@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import datetime
 from enum import StrEnum
@@ -65,22 +64,21 @@ def init(
 
     Example: smdp pki init --name smdp.example.com --name localhost
     """
-    with _errors_told():
-        from certs import folder
-        from crypto.curves import Curve
+    from certs import folder
+    from crypto.curves import Curve
 
-        settings = _settings(pki_dir, vault_file, passphrase_file)
-        named = {CurveName.P256: Curve.P256, CurveName.BRAINPOOL: Curve.BRAINPOOL_P256R1}
-        pki = asyncio.run(
-            folder.init(
-                settings.pki_dir,
-                _new_or_open_vault(settings),
-                names=name or settings.server_names,
-                curves=[named[one] for one in curve or named],
-                now=_now(),
-            )
+    settings = _settings(pki_dir, vault_file, passphrase_file)
+    named = {CurveName.P256: Curve.P256, CurveName.BRAINPOOL: Curve.BRAINPOOL_P256R1}
+    pki = asyncio.run(
+        folder.init(
+            settings.pki_dir,
+            _new_or_open_vault(settings),
+            names=name or settings.server_names,
+            curves=[named[one] for one in curve or named],
+            now=_now(),
         )
-        _show_folder(pki, as_json=as_json)
+    )
+    _show_folder(pki, as_json=as_json)
 
 
 @app.command("import")
@@ -105,21 +103,20 @@ def import_(  # noqa: PLR0913 -- one parameter an option
 
     A renewed TLS certificate alone: smdp pki import --tls tls.der --tls-key tls.pem
     """
-    with _errors_told():
-        from certs import folder
+    from certs import folder
 
-        settings = _settings(pki_dir, vault_file, passphrase_file)
-        if tls and tls_key and not (ci or auth or auth_key or pb or pb_key):
-            _show_folder(folder.import_tls(settings.pki_dir, tls, tls_key, now=_now()), as_json=as_json)
-            return
-        if not (ci and auth and auth_key and pb and pb_key):
-            raise folder.BadPki(
-                "a set is --ci, --auth, --auth-key, --pb and --pb-key; only --tls with --tls-key come alone"
-            )
-        given = folder.SetFiles(ci=ci, auth=auth, auth_key=auth_key, pb=pb, pb_key=pb_key, tls=tls, tls_key=tls_key)
-        vault = _new_or_open_vault(settings)
-        pki = asyncio.run(folder.import_set(settings.pki_dir, vault, given, now=_now(), replacing=replace))
-        _show_folder(pki, as_json=as_json)
+    settings = _settings(pki_dir, vault_file, passphrase_file)
+    if tls and tls_key and not (ci or auth or auth_key or pb or pb_key):
+        _show_folder(folder.import_tls(settings.pki_dir, tls, tls_key, now=_now()), as_json=as_json)
+        return
+    if not (ci and auth and auth_key and pb and pb_key):
+        raise folder.BadPki(
+            "a set is --ci, --auth, --auth-key, --pb and --pb-key; only --tls with --tls-key come alone"
+        )
+    given = folder.SetFiles(ci=ci, auth=auth, auth_key=auth_key, pb=pb, pb_key=pb_key, tls=tls, tls_key=tls_key)
+    vault = _new_or_open_vault(settings)
+    pki = asyncio.run(folder.import_set(settings.pki_dir, vault, given, now=_now(), replacing=replace))
+    _show_folder(pki, as_json=as_json)
 
 
 @app.command("list")
@@ -134,16 +131,15 @@ def list_(
 
     Example: smdp pki list --role tls --role auth --expiring 90
     """
-    with _errors_told():
-        from certs import folder
+    from certs import folder
 
-        now = _now()
-        rows = [
-            row
-            for row in folder.entries(folder.load(_settings(pki_dir, None, None).pki_dir))
-            if (not role or row.role in role) and (expiring is None or row.days_left(now) <= expiring)
-        ]
-        _show_entries(rows, now, as_json=as_json)
+    now = _now()
+    rows = [
+        row
+        for row in folder.entries(folder.load(_settings(pki_dir, None, None).pki_dir))
+        if (not role or row.role in role) and (expiring is None or row.days_left(now) <= expiring)
+    ]
+    _show_entries(rows, now, as_json=as_json)
 
 
 @app.command()
@@ -158,34 +154,15 @@ def check(
 
     Example: smdp pki check --json
     """
-    with _errors_told():
-        from certs import folder
+    from certs import folder
 
-        settings = _settings(pki_dir, vault_file, passphrase_file)
-        pki = folder.load(settings.pki_dir)
-        keys = asyncio.run(folder.vault_keys(pki, _open_vault(settings)))
-        found = folder.check(pki, keys, _now(), settings.server_names)
-        _show_findings(found, as_json=as_json)
+    settings = _settings(pki_dir, vault_file, passphrase_file)
+    pki = folder.load(settings.pki_dir)
+    keys = asyncio.run(folder.vault_keys(pki, _open_vault(settings)))
+    found = folder.check(pki, keys, _now(), settings.server_names)
+    _show_findings(found, as_json=as_json)
     if any(finding.severity is folder.Severity.ERROR for finding in found):
         raise typer.Exit(1)
-
-
-@contextlib.contextmanager
-def _errors_told() -> Iterator[None]:
-    """Errors of known types become one sentence and exit code 1; they never hold a secret."""
-    from certs.errors import BadPki
-    from crypto.vault import VaultUnavailable
-    from hsm_mock import BadVaultFile, WrongPassphrase
-    from server.settings import SettingsError
-
-    try:
-        yield
-    except (BadPki, SettingsError, BadVaultFile, WrongPassphrase, VaultUnavailable) as error:
-        typer.echo(f"smdp pki: {error}", err=True)
-        raise typer.Exit(1) from None
-    except OSError as error:
-        typer.echo(f"smdp pki: {error.filename}: {error.strerror}", err=True)
-        raise typer.Exit(1) from None
 
 
 def _now() -> datetime:

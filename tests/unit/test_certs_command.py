@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
+import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import certs_cases as cases
 import pytest
-from typer.testing import CliRunner, Result
 
 from certs.folder import load
 from certs.listing import ROLES
-from server.commands.pki import RoleName, app
+from server.__main__ import main
+from server.commands.pki import RoleName
 from server.settings import PREFIX
 
 PASSPHRASE = "correct horse battery staple"
@@ -25,8 +29,31 @@ def _place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "200")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """What a person at the keyboard gets."""
+
+    exit_code: object
+    stdout: str
+    stderr: str
+
+    @property
+    def output(self) -> str:
+        return self.stdout + self.stderr
+
+
 def run(*arguments: str) -> Result:
-    return CliRunner().invoke(app, list(arguments))
+    """`smdp pki` as started from a shell, with the words it has for errors."""
+    out, err = io.StringIO(), io.StringIO()
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+    ):
+        patch.setattr(sys, "argv", ["smdp", "pki", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            main()
+    return Result(exit_code=ended.value.code or 0, stdout=out.getvalue(), stderr=err.getvalue())
 
 
 def test_init_makes_a_folder_that_check_accepts() -> None:
@@ -50,7 +77,7 @@ def test_init_refuses_a_second_time_in_one_sentence() -> None:
     run("init")
     again = run("init")
     assert again.exit_code == 1
-    assert again.stderr.startswith("smdp pki: var/pki exists")
+    assert again.stderr.startswith("smdp: var/pki exists")
     assert again.stderr.count("\n") == 1
 
 

@@ -44,9 +44,15 @@ class TestEum:
 
 
 def make_eum(curve: ec.EllipticCurve | None = None, *, constrained: bool = True) -> TestEum:
-    curve = curve or ec.SECP256R1()
-    ci_key, eum_key = ec.generate_private_key(curve), ec.generate_private_key(curve)
+    ci_key = ec.generate_private_key(curve or ec.SECP256R1())
     ci_name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "CI")])
+    ci = _sign(ci_name, ci_key, ci_name, ci_key, [x509.BasicConstraints(ca=True, path_length=None)])
+    return make_eum_under(ci, ci_key, constrained=constrained)
+
+
+def make_eum_under(ci: bytes, ci_key: ec.EllipticCurvePrivateKey, *, constrained: bool = True) -> TestEum:
+    eum_key = ec.generate_private_key(ci_key.curve)
+    ci_name = x509.load_der_x509_certificate(ci).subject
     eum_name = x509.Name(
         [
             x509.NameAttribute(NameOID.COUNTRY_NAME, "ES"),
@@ -61,7 +67,6 @@ def make_eum(curve: ec.EllipticCurve | None = None, *, constrained: bool = True)
         ]
     )
     limits = [x509.NameConstraints([x509.DirectoryName(permitted)], None)] if constrained else []
-    ci = _sign(ci_name, ci_key, ci_name, ci_key, [x509.BasicConstraints(ca=True, path_length=None)])
     authority = x509.BasicConstraints(ca=True, path_length=0)
     eum = _sign(eum_name, eum_key, ci_name, ci_key, [authority, *limits])
     anchor = _sign(eum_name, eum_key, ci_name, ci_key, [authority])

@@ -168,6 +168,7 @@ orders = Table(
     Index("uq_orders_open_matching_id", "matching_id", unique=True, postgresql_where=text("ended_at IS NULL")),
     Index("ix_orders_open_eid", "eid", "id", postgresql_where=text("ended_at IS NULL")),
     Index(None, "iccid", "id"),
+    Index(None, "matching_id", "id"),
     postgresql_with={"fillfactor": "70"},
 )
 
@@ -181,6 +182,7 @@ sessions = Table(
     Column("server_address", Text, nullable=False),
     Column("server_challenge", LargeBinary, nullable=False),
     Column("ci_key_id", LargeBinary, nullable=False),
+    Column("server_ci_key_id", LargeBinary, nullable=False),
     Column("order_id", BigInteger, ForeignKey("orders.id")),
     Column("eid", Text),
     Column("euicc_key", LargeBinary),

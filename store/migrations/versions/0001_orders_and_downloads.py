@@ -111,6 +111,7 @@ CREATE TABLE orders (
     CONSTRAINT fk_orders_iccid FOREIGN KEY(iccid) REFERENCES profiles (iccid)
 ) WITH (fillfactor = 70);
 CREATE INDEX ix_orders_iccid_id ON orders (iccid, id);
+CREATE INDEX ix_orders_matching_id_id ON orders (matching_id, id);
 CREATE INDEX ix_orders_open_eid ON orders (eid, id) WHERE ended_at IS NULL;
 CREATE UNIQUE INDEX uq_orders_open_iccid ON orders (iccid) WHERE ended_at IS NULL;
 CREATE UNIQUE INDEX uq_orders_open_matching_id ON orders (matching_id) WHERE ended_at IS NULL;
@@ -121,6 +122,7 @@ CREATE TABLE sessions (
     server_address TEXT NOT NULL,
     server_challenge BYTEA NOT NULL,
     ci_key_id BYTEA NOT NULL,
+    server_ci_key_id BYTEA NOT NULL,
     order_id BIGINT,
     eid TEXT,
     euicc_key BYTEA,
@@ -189,9 +191,9 @@ CREATE UNIQUE INDEX uq_notifications_result ON notifications (transaction_id) WH
 
 # One statement writes several rows; this makes it all or nothing. The code of the error is ours: store.errors knows it.
 _GUARD = """
-CREATE FUNCTION require_rows(found bigint, wanted bigint) RETURNS void LANGUAGE plpgsql AS $$
+CREATE FUNCTION require_rows(met bigint, wanted bigint) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
-    IF found <> wanted THEN
+    IF met <> wanted THEN
         RAISE EXCEPTION 'a row is not in the expected state' USING ERRCODE = 'SM001';
     END IF;
 END $$;

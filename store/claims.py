@@ -1,0 +1,56 @@
+"""How rows of a queue are taken by one worker for a while: leases, claimed with SKIP LOCKED.
+
+A worker that dies leaves its lease to run out; the row is then taken again, with the same bytes.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import (
+    ColumnElement,
+    Float,
+    Integer,
+    Select,
+    Table,
+    bindparam,
+    func,
+    literal_column,
+    or_,
+    update,
+)
+from sqlalchemy.sql.dml import ReturningUpdate
+
+_SECOND: ColumnElement[Any] = literal_column("interval '1 second'")
+
+
+def seconds_from_now(name: str) -> ColumnElement[Any]:
+    """The database's time so many seconds ahead; every lease is measured by that one clock.
+
+    clock_timestamp, not now: the time when the row is looked at, not when the transaction began.
+    """
+    return func.clock_timestamp() + bindparam(name, type_=Float) * _SECOND
+
+
+def free(queue: Table) -> ColumnElement[bool]:
+    """Whether no lease on a row of `queue` runs."""
+    return or_(queue.c.claimed_until.is_(None), queue.c.claimed_until <= func.clock_timestamp())
+
+
+def claim(
+    queue: Table, candidates: Select[Any], order: tuple[ColumnElement[Any], ...], **marks: object
+) -> ReturningUpdate[Any]:
+    """Takes up to `most` of the `candidates`, a select of ids of `queue`, for `lease_seconds`; returns the rows."""
+    chosen = (
+        candidates.where(free(queue))
+        .order_by(*order)
+        .limit(bindparam("most", type_=Integer))
+        .with_for_update(of=queue, skip_locked=True)
+        .cte("chosen")
+    )
+    return (
+        update(queue)
+        .where(queue.c.id == chosen.c.id)
+        .values(claimed_until=seconds_from_now("lease_seconds"), attempts=queue.c.attempts + 1, **marks)
+        .returning(*queue.c)
+    )

@@ -1,0 +1,91 @@
+"""Operators and the certificates they call with: `tenancy.operator.Directory`."""
+
+from __future__ import annotations
+
+import asyncpg
+from sqlalchemy import BigInteger, LargeBinary, Text, bindparam, func, insert, select, update
+
+from store.compiled import compiled
+from store.pool import Pool, Row
+from store.tables import tenant_certificates, tenants
+from tenancy.operator import Operator, OperatorExists
+
+_COLUMNS = ("name", "requester_id", "callback_url", "download_attempts", "confirmation_attempts", "active")
+_OPERATORS = select(tenants.c.id, *(tenants.c[name] for name in _COLUMNS))
+_ID = tenants.c.id == bindparam("operator_id", type_=BigInteger)
+
+_BY_CERTIFICATE = compiled(
+    _OPERATORS.join(tenant_certificates).where(
+        tenant_certificates.c.fingerprint == bindparam("fingerprint", type_=LargeBinary), tenants.c.active
+    )
+)
+_BY_ID = compiled(_OPERATORS.where(_ID))
+_BY_NAME = compiled(_OPERATORS.where(tenants.c.name == bindparam("name", type_=Text)))
+_LIST = compiled(
+    _OPERATORS.where(func.strpos(func.lower(tenants.c.name), func.lower(bindparam("part", type_=Text))) > 0).order_by(
+        tenants.c.name
+    )
+)
+_ADD = compiled(insert(tenants).values({name: bindparam(name) for name in _COLUMNS}).returning(tenants.c.id))
+_ADD_CERTIFICATE = compiled(
+    insert(tenant_certificates).values(fingerprint=bindparam("fingerprint"), tenant_id=bindparam("tenant_id"))
+)
+_CHANGE_CALLBACK = compiled(update(tenants).where(_ID).values(callback_url=bindparam("url", type_=Text)))
+
+
+class Operators:
+    """PostgreSQL behind the directory of operators."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    async def by_certificate(self, fingerprint: bytes) -> Operator | None:
+        """The active operator whose client certificate has this SHA-256 fingerprint."""
+        return _operator(await self._pool.fetch_one(_BY_CERTIFICATE, fingerprint=fingerprint))
+
+    async def by_id(self, operator_id: int) -> Operator | None:
+        """The operator with this id."""
+        return _operator(await self._pool.fetch_one(_BY_ID, operator_id=operator_id))
+
+    async def by_name(self, name: str) -> Operator | None:
+        """The operator with this name."""
+        return _operator(await self._pool.fetch_one(_BY_NAME, name=name))
+
+    async def list_operators(self, *, name_contains: str = "") -> list[Operator]:
+        """Operators in order of their names; case does not matter for `name_contains`."""
+        rows = await self._pool.fetch(_LIST, part=name_contains)
+        return [found for row in rows if (found := _operator(row))]
+
+    async def add_operator(self, operator: Operator, fingerprints: tuple[bytes, ...]) -> Operator:
+        """Store a new operator and the certificates it may call with. Raises OperatorExists."""
+        values = {name: getattr(operator, name) for name in _COLUMNS}
+        try:
+            async with self._pool.transaction() as connection:
+                row = await connection.fetch_one(_ADD, **values)
+                assert row is not None
+                for fingerprint in fingerprints:
+                    await connection.execute(_ADD_CERTIFICATE, fingerprint=fingerprint, tenant_id=row["id"])
+        except asyncpg.UniqueViolationError as taken:
+            raise _exists(taken) from None
+        return Operator(id=row["id"], **values)
+
+    async def add_certificate(self, operator_id: int, fingerprint: bytes) -> None:
+        """Let the operator call with one more certificate. Raises OperatorExists."""
+        try:
+            await self._pool.execute(_ADD_CERTIFICATE, fingerprint=fingerprint, tenant_id=operator_id)
+        except asyncpg.UniqueViolationError as taken:
+            raise _exists(taken) from None
+
+    async def change_callback(self, operator_id: int, callback_url: str) -> None:
+        """Set where the operator is told about downloads."""
+        await self._pool.execute(_CHANGE_CALLBACK, operator_id=operator_id, url=callback_url)
+
+
+def _operator(row: Row | None) -> Operator | None:
+    return Operator(id=row["id"], **{name: row[name] for name in _COLUMNS}) if row else None
+
+
+def _exists(taken: asyncpg.UniqueViolationError) -> OperatorExists:
+    """Says which of the three is taken."""
+    what = {"uq_tenants_name": "this name", "uq_tenants_requester_id": "this requester id"}
+    return OperatorExists(f"an operator with {what.get(taken.constraint_name, 'this certificate')} exists already")

@@ -1,0 +1,116 @@
+"""Sessions and the orders they download: `smdp.ports.DownloadStore`, one round trip for each method."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import ColumnElement, Select, Text, bindparam, func, insert, select
+
+from rsp.identifiers import Eid, MatchingId, TransactionId
+from smdp.order import OrderState
+from smdp.ports import DownloadFacts, DownloadWrite, ProtectedPackage
+from smdp.session import Session
+from store.changes import WRITE, write_arguments
+from store.compiled import compiled
+from store.pool import Pool
+from store.rows import facts_from, labelled, session_values
+from store.tables import orders, packages, profiles, sessions, tenants
+
+_MATCHING_ID = bindparam("matching_id", type_=Text)
+_EID = bindparam("eid", type_=Text)
+
+_BY_TOKEN = (
+    select(orders.c.id)
+    .where(orders.c.matching_id == _MATCHING_ID, orders.c.state != OrderState.CANCELLED.value)
+    .order_by(orders.c.ended_at.is_not(None), orders.c.id.desc())
+    .limit(1)
+    .scalar_subquery()
+)
+_BY_EID = (
+    select(orders.c.id)
+    .where(
+        _MATCHING_ID.is_(None),
+        orders.c.eid == _EID,
+        orders.c.ended_at.is_(None),
+        orders.c.state.in_([OrderState.RELEASED.value, OrderState.DOWNLOADED.value]),
+    )
+    .order_by(orders.c.id)
+    .limit(1)
+    .scalar_subquery()
+)
+
+
+def _facts(*also: ColumnElement[Any]) -> Select[Any]:
+    """The session of a transactionId with the order `order_id` says, its profile and the limits of its owner."""
+    return select(
+        *labelled(sessions, "session"),
+        *labelled(orders, "order"),
+        *labelled(profiles, "profile", "metadata", "policy_rules"),
+        *labelled(packages, "package", "id", "saip_major", "saip_minor", "size"),
+        *labelled(tenants, "tenant", "download_attempts", "confirmation_attempts"),
+        *also,
+    ).where(sessions.c.transaction_id == bindparam("transaction_id"))
+
+
+def _joined(facts: Select[Any], order_id: ColumnElement[int]) -> Select[Any]:
+    return facts.select_from(
+        sessions.outerjoin(
+            orders.join(profiles, profiles.c.iccid == orders.c.iccid)
+            .join(packages, packages.c.id == profiles.c.package_id)
+            .join(tenants, tenants.c.id == orders.c.tenant_id),
+            orders.c.id == order_id,
+        )
+    )
+
+
+_STORED_COLUMNS = [column.key for column in sessions.c if column.key != "created_at"]
+_OPEN_SESSION = compiled(insert(sessions).values({name: bindparam(name) for name in _STORED_COLUMNS}))
+_FIND_FOR_AUTHENTICATION = compiled(_joined(_facts(), func.coalesce(sessions.c.order_id, _BY_TOKEN, _BY_EID)))
+_FIND_SESSION = compiled(_joined(_facts(), sessions.c.order_id))
+_FIND_FOR_DELIVERY = compiled(
+    _joined(_facts(*labelled(packages, "package", "segments", "key_sealed")), sessions.c.order_id)
+)
+
+
+class Downloads:
+    """PostgreSQL behind the download path."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    async def open_session(self, session: Session) -> None:
+        """Store a fresh session."""
+        await self._pool.execute(_OPEN_SESSION, **session_values(session))
+
+    async def find_for_authentication(
+        self, transaction_id: TransactionId, matching_id: MatchingId | None, eid: Eid | None
+    ) -> DownloadFacts | None:
+        """The session and the order it has, else the one its MatchingID or its EID leads to."""
+        row = await self._pool.fetch_one(
+            _FIND_FOR_AUTHENTICATION,
+            transaction_id=transaction_id.value,
+            matching_id=str(matching_id) if matching_id else None,
+            eid=str(eid) if eid else None,
+        )
+        return facts_from(row) if row else None
+
+    async def find_for_delivery(
+        self, transaction_id: TransactionId
+    ) -> tuple[DownloadFacts, ProtectedPackage | None] | None:
+        """The session with its order, profile and protected package."""
+        row = await self._pool.fetch_one(_FIND_FOR_DELIVERY, transaction_id=transaction_id.value)
+        if row is None:
+            return None
+        facts = facts_from(row)
+        if facts.order is None:
+            return facts, None
+        return facts, ProtectedPackage(segments=row["package_segments"], key_sealed=row["package_key_sealed"])
+
+    async def find_session(self, transaction_id: TransactionId) -> DownloadFacts | None:
+        """The session and its order, however old."""
+        row = await self._pool.fetch_one(_FIND_SESSION, transaction_id=transaction_id.value)
+        return facts_from(row) if row else None
+
+    async def write(self, write: DownloadWrite) -> None:
+        """One statement, one commit. Raises TransitionLost."""
+        await self._pool.execute(WRITE, **write_arguments(write))

@@ -1,0 +1,48 @@
+"""What an exception of the driver means to the roles: a lost race, or a database that is away."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import asyncpg
+
+from rsp.errors import Unavailable
+from smdp.ports import TransitionLost
+
+_NOT_AS_EXPECTED = "SM001"
+"""SQLSTATE of the function require_rows, made by the first migration."""
+
+_AWAY = (
+    asyncpg.PostgresConnectionError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+    asyncpg.TooManyConnectionsError,
+    asyncpg.DiskFullError,
+    asyncpg.ReadOnlySQLTransactionError,
+    asyncpg.InvalidCatalogNameError,
+    asyncpg.InvalidAuthorizationSpecificationError,
+    OSError,
+    TimeoutError,
+)
+RACES = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError)
+"""PostgreSQL gave up one of two transactions that stood in each other's way; doing it again is safe."""
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Raises TransitionLost and Unavailable in place of what the driver raises; everything else is our bug."""
+    try:
+        yield
+    except _AWAY as error:
+        raise Unavailable(f"the database is away: {type(error).__name__}") from error
+    except asyncpg.InterfaceError as error:
+        # The driver has one class for a closed connection and for a wrong call of ours.
+        if "clos" not in str(error):
+            raise
+        raise Unavailable("the connection to the database was lost") from error
+    except asyncpg.PostgresError as error:
+        if error.sqlstate != _NOT_AS_EXPECTED:
+            raise
+        raise TransitionLost("a row is not in the expected state") from None

@@ -1,0 +1,198 @@
+"""ES2+ functions as transactions: `smdp.ports.OrderingStore`."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+
+import asyncpg
+import msgspec
+from sqlalchemy import BigInteger, Text, bindparam, exists, insert, select, update
+from sqlalchemy.dialects.postgresql import insert as upsert
+
+from rsp.errors import Refused
+from rsp.identifiers import Iccid
+from rsp.status import Status
+from smdp.order import Order, OrderChange, OrderState, ProfileState
+from smdp.ports import Call, StockProfile, TransitionLost
+from smdp.progress import Message
+from store.changes import TELL, message_arguments, order_arguments, order_update
+from store.compiled import compiled
+from store.pool import Connection, Pool, Row
+from store.rows import labelled, order_from, order_values
+from store.tables import es2_calls, orders, profile_types, profiles
+
+_TENANT = bindparam("tenant_id", type_=BigInteger)
+_ICCID = bindparam("iccid", type_=Text)
+_TYPE = bindparam("profile_type", type_=Text)
+_THIS_CALL = (es2_calls.c.tenant_id == _TENANT, es2_calls.c.call_id == bindparam("call_id", type_=Text))
+
+_RESERVE_CALL = compiled(
+    upsert(es2_calls)
+    .values({name: bindparam(name) for name in ("tenant_id", "call_id", "function", "digest")})
+    .on_conflict_do_nothing()
+    .returning(es2_calls.c.call_id)
+)
+_FIND_CALL = compiled(select(es2_calls.c.function, es2_calls.c.digest, es2_calls.c.result).where(*_THIS_CALL))
+_KEEP_RESULT = compiled(update(es2_calls).where(*_THIS_CALL).values(result=bindparam("kept", type_=Text)))
+_KNOWS_TYPE = compiled(
+    select(exists().where(profile_types.c.tenant_id == _TENANT, profile_types.c.name == _TYPE).label("known"))
+)
+_STOCK = select(profiles.c.iccid, profile_types.c.name.label("profile_type"), profiles.c.state).join(profile_types)
+_FIND_PROFILE = compiled(
+    _STOCK.where(profiles.c.tenant_id == _TENANT, profiles.c.iccid == _ICCID).with_for_update(of=profiles)
+)
+_DRAW = compiled(
+    _STOCK.where(
+        profile_types.c.tenant_id == _TENANT,
+        profile_types.c.name == _TYPE,
+        profiles.c.state == ProfileState.AVAILABLE.value,
+    )
+    .order_by(profiles.c.id)
+    .limit(1)
+    .with_for_update(of=profiles, skip_locked=True)
+)
+_OPEN_ORDER = compiled(
+    select(*labelled(orders, "order"))
+    .where(orders.c.tenant_id == _TENANT, orders.c.iccid == _ICCID, orders.c.state != OrderState.CANCELLED.value)
+    .order_by(orders.c.id.desc())
+    .limit(1)
+    .with_for_update()
+)
+_NEW_COLUMNS = (
+    "tenant_id",
+    "iccid",
+    "profile_type",
+    "state",
+    "version",
+    "eid",
+    "matching_id",
+    "key_sealed",
+    "confirmation_sealed",
+    "expires_at",
+)
+_ADD_ORDER = compiled(
+    insert(orders).values({name: bindparam(name) for name in _NEW_COLUMNS}).returning(*labelled(orders, "order"))
+)
+_CHANGE_ORDER = compiled(order_update().where(orders.c.tenant_id == _TENANT).returning(orders.c.id))
+_CHANGE_PROFILE = compiled(
+    update(profiles)
+    .where(
+        profiles.c.tenant_id == _TENANT,
+        profiles.c.iccid == bindparam("this_iccid", type_=Text),
+        profiles.c.state == bindparam("expected", type_=Text),
+    )
+    .values(state=bindparam("next_state", type_=Text))
+    .returning(profiles.c.id)
+)
+_MATCHING_ID_TAKEN = "uq_orders_open_matching_id"
+
+
+class Work:
+    """One ES2+ function in one transaction; it sees the rows of its tenant only."""
+
+    def __init__(self, connection: Connection, tenant_id: int) -> None:
+        self._connection = connection
+        self._tenant_id = tenant_id
+
+    async def earlier_result(self, call: Call) -> Mapping[str, str | None] | None:
+        """The stored result of the same call; None for a new one, which then is ours. Raises Refused.
+
+        A call that another work has reserved is waited for: the unique key holds us until that work ends.
+        """
+        key: dict[str, object] = {"tenant_id": self._tenant_id, "call_id": call.call_id}
+        fresh = {"function": call.function, "digest": call.digest}
+        if await self._connection.fetch_one(_RESERVE_CALL, **key, **fresh):
+            return None
+        row = await self._connection.fetch_one(_FIND_CALL, **key)
+        if row is None or (row["function"], row["digest"]) != (call.function, call.digest):
+            raise Refused(Status.CALL_ID_REUSED)
+        if row["result"] is None:
+            return None
+        return msgspec.json.decode(row["result"], type=dict[str, str | None])
+
+    async def keep_result(self, call: Call, result: Mapping[str, str | None]) -> None:
+        """Store the result of a call reserved by earlier_result."""
+        kept = msgspec.json.encode(dict(result)).decode()
+        await self._connection.execute(_KEEP_RESULT, tenant_id=self._tenant_id, call_id=call.call_id, kept=kept)
+
+    async def knows_type(self, profile_type: str) -> bool:
+        """Whether the tenant has a profile type of that name."""
+        row = await self._connection.fetch_one(_KNOWS_TYPE, tenant_id=self._tenant_id, profile_type=profile_type)
+        return row is not None and bool(row["known"])
+
+    async def profile(self, iccid: Iccid) -> StockProfile | None:
+        """The profile, locked for this work."""
+        return _profile(
+            await self._connection.fetch_one(_FIND_PROFILE, tenant_id=self._tenant_id, iccid=str(iccid)),
+        )
+
+    async def draw(self, profile_type: str) -> StockProfile | None:
+        """Any available profile of the type, locked; those other works hold are passed over."""
+        return _profile(
+            await self._connection.fetch_one(_DRAW, tenant_id=self._tenant_id, profile_type=profile_type),
+        )
+
+    async def open_order(self, iccid: Iccid) -> Order | None:
+        """The order of that ICCID that is not cancelled, locked for this work."""
+        row = await self._connection.fetch_one(_OPEN_ORDER, tenant_id=self._tenant_id, iccid=str(iccid))
+        return order_from(row) if row else None
+
+    async def add_order(self, order: Order) -> Order:
+        """Store a new order and return it with its id. Raises TransitionLost when the profile has an open one."""
+        values = order_values(order) | {"tenant_id": self._tenant_id}
+        try:
+            return order_from(await self._connection.fetch_one(_ADD_ORDER, **values))
+        except asyncpg.UniqueViolationError as taken:
+            raise _lost_to(taken) from None
+
+    async def change_order(self, change: OrderChange) -> None:
+        """Apply a guarded step. Raises TransitionLost, Refused(MATCHING_ID_IN_USE)."""
+        values = order_arguments(change) | {"tenant_id": self._tenant_id}
+        try:
+            row = await self._connection.fetch_one(_CHANGE_ORDER, **values)
+        except asyncpg.UniqueViolationError as taken:
+            raise _lost_to(taken) from None
+        if row is None:
+            raise TransitionLost(f"order {change.order_id} is no longer {change.expected}")
+
+    async def change_profile(self, iccid: Iccid, expected: ProfileState, state: ProfileState) -> None:
+        """Move a profile in stock. Raises TransitionLost."""
+        row = await self._connection.fetch_one(
+            _CHANGE_PROFILE,
+            tenant_id=self._tenant_id,
+            this_iccid=str(iccid),
+            expected=expected.value,
+            next_state=state.value,
+        )
+        if row is None:
+            raise TransitionLost(f"profile {iccid} is no longer {expected}")
+
+    async def tell(self, message: Message) -> None:
+        """Put a message into the outbox."""
+        await self._connection.execute(TELL, **message_arguments((message,)))
+
+
+class Orderings:
+    """PostgreSQL behind ES2+."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    @asynccontextmanager
+    async def begin(self, tenant_id: int) -> AsyncIterator[Work]:
+        """One transaction for one tenant."""
+        async with self._pool.transaction() as connection:
+            yield Work(connection, tenant_id)
+
+
+def _profile(row: Row | None) -> StockProfile | None:
+    if row is None:
+        return None
+    return StockProfile(iccid=Iccid(row["iccid"]), profile_type=row["profile_type"], state=ProfileState(row["state"]))
+
+
+def _lost_to(taken: asyncpg.UniqueViolationError) -> Exception:
+    if taken.constraint_name == _MATCHING_ID_TAKEN:
+        return Refused(Status.MATCHING_ID_IN_USE)
+    return TransitionLost("the profile has an open order already")

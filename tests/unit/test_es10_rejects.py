@@ -168,7 +168,7 @@ def test_an_unknown_alternative_is_malformed(read: Reader, message: bytes) -> No
     for part in constructed(tlv.read(message)):
         if is_choice(part):
             with pytest.raises(Malformed):
-                read(replaced(message, part, wrap(part.tag, wrap(0xA7, b"\x04\x00"))))
+                read(replaced(message, part, wrap(part.tag, wrap(0xA7, next(part.children()).value))))
 
 
 MANDATORY = [
@@ -217,6 +217,13 @@ def test_a_missing_member_is_malformed(message: bytes, tags: set[int]) -> None:
         (es10.parse_pending_notification, ENABLED, "81020640", "81020308"),
         (es10.parse_pending_notification, INSTALLED, "98001032547698103214", "98001032547698ab3214"),
         (es10.parse_pending_notification, INSTALLED, "060388370a", "060388378a"),
+        (es10.parse_pending_notification, INSTALLED, wrap(0x4F, bytes(16)).hex(), wrap(0x4F, bytes(17)).hex()),
+        (es10.parse_pending_notification, INSTALLED, wrap(0x4F, bytes(16)).hex(), wrap(0x4F, bytes(4)).hex()),
+        (es10.parse_authenticate_server_response, AUTHENTICATED, "8208539206111234560f", "820753920611123456"),
+        (es10.parse_authenticate_server_response, AUTHENTICATED, "800453920611", "80055392061100"),
+        (es10.parse_authenticate_server_response, AUTHENTICATED, wrap(0x84, bytes(16)).hex(), "8400"),
+        (es10.parse_prepare_download_response, DOWNLOAD, "5f494104" + "00" * 64, "5f494004" + "00" * 63),
+        (es10.parse_prepare_download_response, DOWNLOAD, "5f494104" + "00" * 64, "5f494204" + "00" * 65),
     ],
 )
 def test_values_that_do_not_fit_are_malformed(read: Reader, message: bytes, old: str, new: str) -> None:
@@ -225,6 +232,22 @@ def test_values_that_do_not_fit_are_malformed(read: Reader, message: bytes, old:
     smallest = min((one for one in found if bytes.fromhex(old) in one.raw), key=lambda one: len(one.raw))
     with pytest.raises(Malformed):
         read(replaced(message, smallest, smallest.raw.replace(bytes.fromhex(old), bytes.fromhex(new))))
+
+
+@pytest.mark.parametrize(
+    ("read", "message", "tag"),
+    [
+        (es10.parse_authenticate_server_response, AUTHENTICATED, 0xA0),
+        (es10.parse_prepare_download_response, DOWNLOAD, 0xA0),
+        (es10.parse_cancel_session_response, CANCELLED, 0xA0),
+        (es10.parse_pending_notification, ENABLED, 0x30),
+    ],
+)
+def test_members_out_of_their_order_are_malformed(read: Reader, message: bytes, tag: int) -> None:
+    part = next(part for part in (tlv.read(message), *descendants(tlv.read(message))) if part.tag == tag)
+    first, second, *others = (child.raw for child in part.children())
+    with pytest.raises(Malformed, match="place"):
+        read(replaced(message, part, wrap(tag, second, first, *others)))
 
 
 def test_a_signature_in_der_is_malformed() -> None:

@@ -99,3 +99,8 @@ def test_a_failure_is_ascii_and_its_message_short(detail: str, subject: str) -> 
     raw = failure_header(Status.MALFORMED, detail, subject)
     assert raw.isascii()
     assert len(json.loads(raw)["functionExecutionStatus"]["statusCodeData"]["message"]) < 128
+
+
+def test_a_long_detail_is_cut_to_what_clients_can_hold() -> None:
+    header = json.loads(failure_header(Status.MALFORMED, "x" * 128))
+    assert header["functionExecutionStatus"]["statusCodeData"]["message"] == "x" * 127

@@ -191,6 +191,12 @@ def test_an_object_identifier_that_is_no_number_is_malformed() -> None:
         schema.encode("DpProprietaryData", {"dpOid": "2.x"})
 
 
+@pytest.mark.parametrize("content", [b"\x88", b"\x2a" + b"\xff" * 5000 + b"\x01"])
+def test_an_object_identifier_that_cannot_be_read_is_malformed(content: bytes) -> None:
+    with pytest.raises(Malformed, match="DpProprietaryData"):
+        schema.decode("DpProprietaryData", tlv.wrap(0x30, tlv.wrap(0x80, content)))
+
+
 def test_a_type_the_module_lacks_is_an_error_of_the_caller() -> None:
     with pytest.raises(KeyError):
         schema.decode("NoSuchType", b"\x30\x00")

@@ -116,6 +116,14 @@ class Answer:
     attempt: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Lost:
+    """An attempt without an answer, and the pause in seconds that a Retry-After asked for."""
+
+    what: str
+    asked_pause: float = 0.0
+
+
 class AddressBook(AbstractResolver):
     """Resolves the host names it lists to (host, port), and no other; the names stay in SNI and Host."""
 
@@ -221,24 +229,30 @@ class Exchange:
         what = "no attempt was allowed"
         for attempt in range(1, bounds.attempts + 1):
             await self.habits.before_request(function, attempt)
-            asked = 0.0
-            try:
-                answer = await self._once(host, path, body, attempt)
-                if answer.status not in _PASSING:
-                    return answer
-                what = f"HTTP {answer.status}"
-                asked = _retry_after(answer.headers.get("Retry-After"))
-            except aiohttp.ClientConnectorCertificateError as error:
-                raise ProtocolFault(function, f"the TLS certificate of {host} is not trusted: {error}") from error
-            except aiohttp.ClientResponseError as error:
-                raise ProtocolFault(function, f"the answer is not readable HTTP: {error.message}") from error
-            except (aiohttp.ClientError, TimeoutError, OSError) as error:
-                what = f"{type(error).__name__}: {error}"
-            if asked > bounds.longest_pause or attempt == bounds.attempts:
+            found = await self._try(host, path, body, attempt)
+            if isinstance(found, Answer):
+                return found
+            what = found.what
+            if found.asked_pause > bounds.longest_pause or attempt == bounds.attempts:
                 break
-            await self.habits.pause(max(asked, pause))
+            await self.habits.pause(max(found.asked_pause, pause))
             pause = min(pause * 2, bounds.longest_pause)
         raise NoAnswer(function, what)
+
+    async def _try(self, host: str, path: str, body: bytes, attempt: int) -> Answer | _Lost:
+        function = path.rpartition("/")[2]
+        try:
+            answer = await self._once(host, path, body, attempt)
+        except aiohttp.ClientConnectorCertificateError as error:
+            raise ProtocolFault(function, f"the TLS certificate of {host} is not trusted: {error}") from error
+        except aiohttp.ClientResponseError as error:
+            raise ProtocolFault(function, f"the answer is not readable HTTP: {error.message}") from error
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            return _Lost(what=f"{type(error).__name__}: {error}")
+        if answer.status in _PASSING:
+            asked = _retry_after(answer.headers.get("Retry-After"))
+            return _Lost(what=f"HTTP {answer.status}", asked_pause=asked)
+        return answer
 
     async def _once(self, host: str, path: str, body: bytes, attempt: int) -> Answer:
         started = perf_counter()

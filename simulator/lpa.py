@@ -199,9 +199,10 @@ class Lpa:
         """One profile from activation code to installation. Raises ValueError on an unreadable activation code."""
         code = ActivationCode.parse(activation_code) if isinstance(activation_code, str) else activation_code
         lost = "no session was allowed"
-        for _ in range(self._sessions):
+        for number in range(1, self._sessions + 1):
             try:
-                return await self._session(code, confirmation_code, retries)
+                result = await self._session(code, confirmation_code, retries)
+                return replace(result, sessions=number) if isinstance(result, Installed) else result
             except SessionLost as error:
                 lost = str(error)
             except FunctionFailed as error:

@@ -97,12 +97,15 @@ class Bound:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Installed:
-    """The profile is on the card. `notification_fault` says why its notification is still there, if it is."""
+    """The profile is on the card. `notification_fault` says why its notification is still there, if it is;
+    `sessions` counts the sessions it took, more than one when the server forgot one.
+    """
 
     transaction_id: TransactionId
     iccid: Iccid | None
     profile_metadata: bytes
     notification_fault: str = ""
+    sessions: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import json
 import re
 from collections.abc import Collection, Mapping
@@ -62,7 +61,7 @@ def from_base64(text: str) -> bytes:
     """The bytes of padded base64 (RFC 4648, 4). Raises ValueError for anything else, line breaks included."""
     try:
         return base64.b64decode(text, validate=True)
-    except binascii.Error as error:
+    except ValueError as error:
         raise ValueError(f"not padded base64: {error}") from error
 
 

@@ -187,7 +187,9 @@ async def test_a_timeout_is_a_lost_answer(pki: Pki, pauses: Pauses) -> None:
 
 async def test_a_session_forgotten_after_a_retry_is_started_anew(make: Make, script: Script) -> None:
     script.prepare("getBoundProfilePackage", DROP, failure("8.10.1", "3.9"))
-    assert isinstance(await make().download(CODE), Installed)
+    result = await make().download(CODE)
+    assert isinstance(result, Installed)
+    assert result.sessions == 2
     assert script.functions().count("initiateAuthentication") == 2
 
 

@@ -211,6 +211,6 @@ def test_replaced_secret_wins_over_the_file_it_came_from(tmp_path: Path) -> None
 
 
 def test_child_does_not_read_a_settings_file_again(tmp_path: Path) -> None:
-    settings = load({})
-    _write(tmp_path / "smdp-flex.toml", "processes = 9\n")
-    assert load(environment(settings, {})).processes == settings.processes
+    child = environment(load({}), {})
+    _write(tmp_path / "smdp-flex.toml", "unknown_to_the_parent = 9\n")
+    assert load(child) == load({"SMDP_FLEX_CONFIG": ""})

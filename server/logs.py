@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 import sys
 from collections.abc import Iterator, Mapping
@@ -40,6 +41,7 @@ def configure(level: str = "info", form: str = "json", stream: TextIO | None = N
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
+        _signed,
         structlog.processors.format_exc_info,
         withhold,
     ]
@@ -76,6 +78,12 @@ def bound(**ids: object) -> Iterator[None]:
     """Put ids (transaction_id, order_id, request_id) on every record made inside the block, also in its tasks."""
     with structlog.contextvars.bound_contextvars(**ids):
         yield
+
+
+def _signed(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """Processor: says which process speaks."""
+    event["pid"] = os.getpid()
+    return event
 
 
 def withhold(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:

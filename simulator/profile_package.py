@@ -36,7 +36,8 @@ def check(package: bytes, iccid: Iccid) -> None:
         found = header[_HEADER_ICCID].value if _HEADER_ICCID in header else b""
     except ValueError as error:
         raise ElementRefused("the profile package is not a sequence of whole profile elements") from error
-    if found != iccid.to_bytes():
+    # The header has the digits in reading order, unlike EF ICCID and tag 5A (SAIP, ProfileHeader).
+    if found != bytes.fromhex(iccid.digits.ljust(20, "f")):
         raise WrongIccid("the ICCID of the profile header is not that of the metadata")
 
 

@@ -43,13 +43,21 @@ def metadata(iccid: Iccid = ICCID, *more: bytes, notifications: bytes = notify(A
 
 
 def profile_package(iccid: Iccid = ICCID, size: int = 2500) -> bytes:
-    header = wrap(0xA0, wrap(0x80, b"\x02"), wrap(0x81, b"\x03"), wrap(0x83, iccid.to_bytes()), wrap(0xA5), wrap(0xA6))
+    header = wrap(
+        0xA0,
+        wrap(0x80, b"\x02"),
+        wrap(0x81, b"\x03"),
+        wrap(0x83, bytes.fromhex(iccid.digits.ljust(20, "f"))),
+        wrap(0xA5),
+        wrap(0xA6),
+    )
     return header + wrap(0xA8, wrap(0x80, bytes(index % 251 for index in range(size)))) + wrap(0xAA, wrap(0xA0))
 
 
 def sign(key: ec.EllipticCurvePrivateKey, data: bytes) -> bytes:
     r, s = utils.decode_dss_signature(key.sign(data, ec.ECDSA(hashes.SHA256())))
-    return wrap(0x5F37, r.to_bytes(32, "big") + s.to_bytes(32, "big"))
+    size = (key.key_size + 7) // 8
+    return wrap(0x5F37, r.to_bytes(size, "big") + s.to_bytes(size, "big"))
 
 
 @dataclass(slots=True)
@@ -98,7 +106,6 @@ class PackageWish:
     replacement: bytes | None = None
     size: int = 1007
     metadata_size: int = 1008
-    tags: tuple[int, int, int, int] = (0x87, 0x88, 0x87, 0x86)
 
 
 class ScriptedServer:
@@ -155,14 +162,14 @@ class ScriptedServer:
         point = read_point(prepare_response)
         own = ec.derive_private_key(wish.secret, pki(self.curve).curve)
         opening, protection = self._open(own, point, wish)
-        first = wrap(0xA0, protection.segments(wish.tags[0], wish.configuration, wish.size))
-        second = wrap(0xA1, protection.segments(wish.tags[1], wish.metadata, wish.metadata_size))
+        first = wrap(0xA0, protection.segments(0x87, wish.configuration, wish.size))
+        second = wrap(0xA1, protection.segments(0x88, wish.metadata, wish.metadata_size))
         third = b""
         if wish.replacement is not None:
-            third = wrap(0xA2, protection.segments(wish.tags[2], wish.replacement, wish.size))
+            third = wrap(0xA2, protection.segments(0x87, wish.replacement, wish.size))
             found = read(wish.replacement).members()
             protection = Protection(found[0x81].value[:16], found[0x82].value[:16], found[0x80].value)
-        fourth = wrap(0xA3, protection.segments(wish.tags[3], wish.package, wish.size))
+        fourth = wrap(0xA3, protection.segments(0x86, wish.package, wish.size))
         return wrap(0xBF36, opening, first, second, third, fourth)
 
     def _open(self, own: ec.EllipticCurvePrivateKey, point: bytes, wish: PackageWish) -> tuple[bytes, Protection]:

@@ -1,0 +1,84 @@
+"""The HTTP side of a process: its listeners, and how it stops answering."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+
+from aiohttp import web
+
+from es2plus import messages as es2_messages
+from es2plus.server import Es2Plus
+from es9plus import messages as es9_messages
+from es9plus.server import Es9Plus
+from server.operations import Operations
+from server.settings import Settings
+from server.wiring import Services
+from transport.functions import Gate, Interface, Limits
+from transport.tls import server_context
+
+_BACKLOG = 1024
+_HANDSHAKE_SECONDS = 10.0
+_IDLE_SECONDS = 75.0
+
+
+async def answer(services: Services, stop: asyncio.Event) -> None:
+    """Listen on every interface until `stop`, then let running requests end within the drain time."""
+    gate = Gate()
+    settings = services.settings
+    async with AsyncExitStack() as stack:
+        await stack.enter_async_context(operations(services, gate))
+        drained = await stack.enter_async_context(AsyncExitStack())
+        for app, name, context in _interfaces(services, gate):
+            await drained.enter_async_context(_listening(app, settings, name, context))
+        await stop.wait()
+        gate.open = False
+
+
+@asynccontextmanager
+async def operations(services: Services, gate: Gate) -> AsyncIterator[None]:
+    """The operations listener of this process."""
+    app = Operations(gate, {"database": services.check_database, "vault": services.vault.check}).application()
+    async with _listening(app, services.settings, "ops", None):
+        yield
+
+
+def _interfaces(services: Services, gate: Gate) -> list[tuple[web.Application, str, ssl.SSLContext]]:
+    settings, pki = services.settings, services.pki
+    limits = Limits(body_bytes=settings.max_body_bytes, seconds=settings.request_seconds)
+    es9 = Interface(name="es9plus", prefix=es9_messages.PREFIX, limits=limits, metrics=services.metrics, gate=gate)
+    es2 = Interface(name="es2plus", prefix=es2_messages.PREFIX, limits=limits, metrics=services.metrics, gate=gate)
+    devices, operators = web.Application(), web.Application()
+    devices.add_routes(Es9Plus(services.downloads, services.cancellation, services.notifications).routes(es9))
+    operators.add_routes(Es2Plus(services.ordering, services.directory).routes(es2))
+    return [
+        (devices, "es9", server_context(pki.tls_certificate, pki.tls_key)),
+        (operators, "es2", server_context(pki.tls_certificate, pki.tls_key, pki.operator_ca)),
+    ]
+
+
+@asynccontextmanager
+async def _listening(
+    app: web.Application, settings: Settings, name: str, context: ssl.SSLContext | None
+) -> AsyncIterator[None]:
+    """Answer `app` on the address of listener `name`, shared with the other processes."""
+    runner = web.AppRunner(
+        app,
+        access_log=None,
+        handle_signals=False,
+        keepalive_timeout=_IDLE_SECONDS,
+        shutdown_timeout=settings.drain_seconds,
+    )
+    await runner.setup()
+    address = (getattr(settings, f"{name}_host"), getattr(settings, f"{name}_port"))
+    family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+    listener = socket.create_server(address, family=family, backlog=_BACKLOG, reuse_port=True)
+    site = web.SockSite(runner, listener, ssl_context=context, backlog=_BACKLOG)
+    try:
+        await site.start()
+        yield
+    finally:
+        await runner.cleanup()

@@ -1,0 +1,52 @@
+"""How the demonstration speaks: acts, steps, refusals, and the table at the end."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.table import Table
+
+
+class Narrator:
+    """Writes to standard output."""
+
+    def __init__(self, console: Console | None = None) -> None:
+        self._console = console or Console(highlight=False, soft_wrap=True)
+        self._acts = 0
+
+    def act(self, title: str) -> None:
+        """A new act begins."""
+        self._acts += 1
+        self._console.print(f"\n[bold cyan]{self._acts}. {title}[/]")
+
+    def step(self, text: str) -> None:
+        """Something that happened as it must."""
+        self._console.print(f"  [green]\u2713[/] {text}")
+
+    def detail(self, text: str) -> None:
+        """More about the last step."""
+        self._console.print(f"    [dim]{text}[/]")
+
+    def refusal(self, what: str, code: str, message: str) -> None:
+        """Something that was refused as it must be."""
+        self._console.print(f"  [green]\u2713[/] {what}: refused with [yellow]{code}[/]")
+        self._console.print(f"    [dim]{message}[/]")
+
+    def failure(self, text: str) -> None:
+        """The demonstration went wrong."""
+        self._console.print(f"\n[bold red]\u2717 {text}[/]")
+
+    def table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+        """A table."""
+        table = Table(title=title, title_justify="left", title_style="bold")
+        for column in columns:
+            table.add_column(column, no_wrap=True)
+        for row in rows:
+            table.add_row(*row)
+        self._console.print()
+        self._console.print(table)
+
+    def end(self, text: str) -> None:
+        """All went well."""
+        self._console.print(f"\n[bold green]{text}[/]")

@@ -1,0 +1,44 @@
+"""One child process of the server: answers HTTP or works in the background until SIGTERM, then drains and ends."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import signal
+import sys
+
+import uvloop
+
+from server import logs, settings
+from server.answering import answer
+from server.background import work
+from server.wiring import opened
+
+_RARE_COLLECTION = 50_000
+
+
+async def run(role: str, index: int) -> None:
+    """Serve until a stop signal. `role` is `http` or `worker`; `index` counts the processes of a role."""
+    loaded = settings.load()
+    logs.configure(loaded.log_level, loaded.log_format)
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    async with opened(loaded) as services:
+        # What lives as long as the process need not be looked at by the collector again.
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(_RARE_COLLECTION, 20, 50)
+        logs.get("server.process").info("ready", role=role, index=index)
+        await (work(services, stop) if role == "worker" else answer(services, stop))
+
+
+def main() -> None:
+    """`python -m server.process ROLE INDEX`, started by the supervisor."""
+    role, index = sys.argv[1:]
+    uvloop.run(run(role, int(index)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,127 @@
+"""Joins roles, adapters and interfaces into the services of one process. The one place that knows every part."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+
+import aiohttp
+from prometheus_client import CollectorRegistry
+
+from certs import layout
+from certs.layout import PkiFolder
+from crypto.certificates import TrustStore, parse_certificate
+from crypto.vault import Vault
+from server.callbacks import OperatorCallbacks
+from server.clock import SystemClock
+from server.gauges import Gauges
+from server.preflight import open_vault
+from server.settings import Settings
+from smdp.binding import Protection
+from smdp.cancellation import Cancellation
+from smdp.credentials import Credentials, Wallet
+from smdp.downloads import Downloads
+from smdp.notification import Notifications
+from smdp.ordering import Ordering
+from smdp.policy import Policy
+from smdp.progress import KIND
+from store.directory import Operators
+from store.downloads import Downloads as StoredDownloads
+from store.inbox import Inbox
+from store.ordering import Orderings
+from store.outbox import Outbox
+from store.pool import open_pool
+from store.statistics import Counts
+from tenancy.operator import Directory
+from transport.metrics import HttpMetrics
+from transport.tls import client_context
+from webhooks.sender import Sender
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Services:
+    """Everything a process of the server uses."""
+
+    settings: Settings
+    pki: PkiFolder
+    vault: Vault
+    check_database: Callable[[], Awaitable[None]]
+    directory: Directory
+    downloads: Downloads
+    cancellation: Cancellation
+    notifications: Notifications
+    ordering: Ordering
+    sender: Sender
+    metrics: HttpMetrics
+    gauges: Gauges
+
+
+@asynccontextmanager
+async def opened(settings: Settings) -> AsyncIterator[Services]:
+    """The services of this process; closed with the block."""
+    async with AsyncExitStack() as stack:
+        pool = await open_pool(settings.database_url.reveal(), settings.database_pool_size)
+        stack.push_async_callback(pool.close)
+        pki = layout.load(settings.pki_dir)
+        vault = open_vault(settings)
+        now = SystemClock().now
+        policy = policy_of(settings)
+        trust = TrustStore(pki.ci_certificates)
+        wallet = wallet_of(pki)
+        counts, outbox, directory, sessions = Counts(pool), Outbox(pool), Operators(pool), StoredDownloads(pool)
+        http = await stack.enter_async_context(_callback_session(pki))
+        callbacks = OperatorCallbacks(directory, http, policy.address, settings.callback_timeout_seconds)
+        registry = CollectorRegistry()
+        yield Services(
+            settings=settings,
+            pki=pki,
+            vault=vault,
+            check_database=counts.ping,
+            directory=directory,
+            downloads=Downloads(sessions, vault, trust, wallet, policy, now),
+            cancellation=Cancellation(sessions, wallet, now),
+            notifications=Notifications(Inbox(pool), sessions, trust, wallet, now),
+            ordering=Ordering(Orderings(pool), vault, policy, now),
+            sender=Sender(outbox, {KIND: callbacks.send}),
+            metrics=HttpMetrics(registry),
+            gauges=Gauges(registry, counts, outbox, pki, now),
+        )
+
+
+def policy_of(settings: Settings) -> Policy:
+    """The rules as the settings give them."""
+    return Policy(
+        server_names=settings.server_names,
+        session_time=timedelta(seconds=settings.session_seconds),
+        order_time=timedelta(days=settings.order_days),
+        download_attempts=settings.download_attempts,
+        confirmation_attempts=settings.confirmation_code_attempts,
+        protection=Protection(settings.protection),
+    )
+
+
+def wallet_of(pki: PkiFolder) -> Wallet:
+    """The SM-DP+ certificates of a folder, and the CIs it trusts."""
+    own = [
+        Credentials(
+            ci_key_id=entry.ci_key_id,
+            curve=entry.curve,
+            auth_certificate=entry.auth_certificate,
+            auth_key=entry.auth_key,
+            pb_certificate=entry.pb_certificate,
+            pb_key=entry.pb_key,
+            oid=entry.oid,
+        )
+        for entry in pki.dp
+    ]
+    trusted = {ci.subject_key_id: ci.curve for ci in map(parse_certificate, pki.ci_certificates)}
+    return Wallet(own, trusted)
+
+
+def _callback_session(pki: PkiFolder) -> aiohttp.ClientSession:
+    """Connections to operators' servers: shows our TLS certificate, trusts the operators' CA and the system's."""
+    context = client_context(None, pki.tls_certificate, pki.tls_key)
+    context.load_verify_locations(pki.operator_ca)
+    return aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=context, limit=64))

@@ -178,7 +178,7 @@ class LocalManagement:
 
     def delete_profile(self, request: bytes) -> bytes:
         """Delete a disabled profile, tag BF33."""
-        outcome, deleted = self.memory.profiles.delete(_only_child(der.parse(request, 0xBF33)))
+        outcome, deleted = self.memory.profiles.delete(der.only_child(der.parse(request, 0xBF33)))
         if deleted is not None:
             self._deleted(deleted)
         return _result(0xBF33, outcome)
@@ -217,13 +217,6 @@ def _result(tag: int, number: int) -> bytes:
     return tlv.wrap(tag, tlv.wrap_integer(0x80, number))
 
 
-def _only_child(parent: tlv.Tlv) -> tlv.Tlv:
-    children = list(parent.children())
-    if len(children) != 1:
-        raise ValueError(f"{parent.tag:X} names exactly one profile")
-    return children[0]
-
-
 def _target_and_refresh(request: bytes, tag: int) -> tuple[tlv.Tlv, bool]:
     found = der.members(der.parse(request, tag), 0xA0, 0x81)
-    return _only_child(found[0xA0]), der.boolean(found[0x81])
+    return der.only_child(found[0xA0]), der.boolean(found[0x81])

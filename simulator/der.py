@@ -48,6 +48,14 @@ def members(parent: tlv.Tlv, *order: int, optional: Container[int] = ()) -> dict
     return found
 
 
+def only_child(parent: tlv.Tlv) -> tlv.Tlv:
+    """The single object inside `parent`."""
+    children = list(parent.children())
+    if len(children) != 1:
+        raise ValueError(f"{parent.tag:X} holds exactly one object")
+    return children[0]
+
+
 def sized(found: tlv.Tlv, smallest: int, largest: int | None = None) -> bytes:
     """The value, whose length must lie between `smallest` and `largest` bytes (exactly `smallest` when alone)."""
     value = found.value

@@ -27,6 +27,7 @@ from simulator.secure_messaging import (
 _INSTALL_BOUND_PROFILE_PACKAGE = 1
 _KEY_BYTES = 16
 _MAX_PROPRIETARY_DATA = 128
+_REMEMBERED_KEYS = 64
 
 
 class BppCommand(IntEnum):
@@ -86,6 +87,8 @@ class KeyReuse(dict[str, list[str]]):
     def note(self, keys: SessionKeys, place: int, segment: bytes) -> None:
         """Remember the segment with number `place` under `keys`. Raises SegmentForged when another stood there."""
         seen = self.setdefault(hashlib.sha256(keys.encryption).hexdigest(), [])
+        while len(self) > _REMEMBERED_KEYS:
+            del self[next(iter(self))]
         digest = hashlib.sha256(segment).hexdigest()
         if place < len(seen) and seen[place] != digest:
             raise SegmentForged("these keys protected another text before: bind again with fresh one-time keys")

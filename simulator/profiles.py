@@ -144,7 +144,7 @@ class ProfileRegistry(list[Profile]):
         found = der.members(request, 0xA0, 0x5C, optional=(0xA0, 0x5C))
         chosen = list(self)
         if 0xA0 in found:
-            chosen = self._search(next(iter(found[0xA0].children())) if found[0xA0].value else found[0xA0])
+            chosen = self._search(der.only_child(found[0xA0]))
         tags = _tag_list(found[0x5C].value) if 0x5C in found else _DEFAULT_TAGS
         return tlv.wrap(0xBF2D, tlv.wrap(0xA0, *(profile.info(tags) for profile in chosen)))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -28,6 +29,9 @@ _KNOWN_EXTENSIONS = (
     x509.BasicConstraints,
     x509.CRLDistributionPoints,
 )
+
+
+_UNREADABLE = (x509.InvalidVersion, x509.DuplicateExtension, x509.UnsupportedGeneralNameType)
 
 
 class Fault(Enum):
@@ -65,12 +69,15 @@ def check(
     Raises CertificateRefused.
     """
     try:
-        parsed = x509.load_der_x509_certificate(certificate)
-        extensions = parsed.extensions
-        key = parsed.public_key()
+        # The library only warns of some faults, such as a serial number that is not positive; a card refuses them.
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            parsed = x509.load_der_x509_certificate(certificate)
+            extensions = parsed.extensions
+            key = parsed.public_key()
     except UnsupportedAlgorithm as error:
         raise CertificateRefused(Fault.UNSUPPORTED_CURVE, "the curve of the certificate is not supported") from error
-    except (ValueError, x509.InvalidVersion, x509.DuplicateExtension, x509.UnsupportedGeneralNameType) as error:
+    except (ValueError, Warning, *_UNREADABLE) as error:
         raise CertificateRefused(Fault.INVALID, "the certificate cannot be read") from error
     try:
         ci_key_id = _issuing_ci(extensions, trusted)

@@ -143,6 +143,14 @@ def test_an_interrupted_download_continues_with_the_stored_key_and_the_same_segm
     assert failure(load(target, again)) == (-1, 0)
 
 
+def test_a_one_time_key_is_spent_by_an_installation() -> None:
+    target, server = card(), ScriptedServer()
+    first = prepare(target, server)
+    load(target, split_bound_profile_package(server.bound_package(first, PackageWish())))
+    request = server.prepare_request(authenticate(target, server), euicc_point=read_point(first))
+    assert read_point(target.prepare_download(request)) != read_point(first)
+
+
 def test_an_unknown_offered_key_gives_a_fresh_one() -> None:
     target, server = card(), ScriptedServer()
     first = prepare(target, server)

@@ -24,9 +24,7 @@ from rsp.tlv import wrap, wrap_integer
 from simulator.metadata import ALLOW_ALL_RULES
 
 MODULE = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "asn1" / "RSPDefinitions.asn"
-pytestmark = pytest.mark.skipif(
-    not MODULE.is_file(), reason="the folder ../shared/data with the ASN.1 module is absent"
-)
+pytestmark = pytest.mark.skipif(not MODULE.is_file(), reason="../shared/data with the ASN.1 module is absent")
 
 # Imported types stand in by what this test needs of them; the information object class is beyond the compiler.
 STAND_INS = """

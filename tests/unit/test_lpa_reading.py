@@ -85,6 +85,21 @@ def test_a_changed_byte_is_read_or_refused(reader: Any, sample: bytes, place: in
         reader(bytes(changed))
 
 
+@pytest.mark.parametrize(
+    ("body", "more"), [(b"x", {}), (b"", {"Content-Length": "2"}), (b"", {"Transfer-Encoding": "chunked"})]
+)
+def test_a_204_with_a_body_or_its_announcement_is_a_fault(body: bytes, more: dict[str, str]) -> None:
+    check_accepted("f", answer(b"", 204))
+    with pytest.raises(ProtocolFault, match="carries a body"):
+        check_accepted("f", Answer(status=204, headers={**HEADERS, **more}, body=body, attempt=1))
+
+
+def test_a_compressed_answer_is_a_fault() -> None:
+    packed = Answer(status=204, headers={**HEADERS, "Content-Encoding": "gzip"}, body=b"", attempt=1)
+    with pytest.raises(ProtocolFault, match="compressed"):
+        check_accepted("f", packed)
+
+
 @settings(max_examples=50)
 @given(st.dictionaries(st.text(alphabet="abcXYZ", max_size=5), st.text(max_size=5) | st.booleans(), max_size=4))
 def test_a_request_body_reads_back(members: dict[str, Any]) -> None:

@@ -18,6 +18,7 @@ _ACQUIRE_SECONDS = 5.0
 _STATEMENT_SECONDS = 10.0
 _CONNECT_SECONDS = 5.0
 _TRIES = 5
+_GIVING_BACK = (asyncpg.InternalClientError, asyncpg.InterfaceError, asyncpg.PostgresError, OSError, TimeoutError)
 
 Record = asyncpg.Record
 Row = Any
@@ -105,7 +106,9 @@ class Pool:
         try:
             yield connection
         finally:
-            with translated():
+            # What the statement said stands, whatever becomes of its connection afterwards: a dying connection gives
+            # itself back, and the driver may then find it given back twice.
+            with suppress(*_GIVING_BACK):
                 await self._pool.release(connection)
 
 

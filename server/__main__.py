@@ -28,6 +28,9 @@ EXPECTED = (
     ("hsm_mock", "WrongPassphrase"),
     ("hsm_mock", "BadVaultFile"),
     ("certs.errors", "BadPki"),
+    ("es2plus.client", "OrderRefused"),
+    ("smdp.ports", "ProfileExists"),
+    ("tenancy.operator", "OperatorExists"),
 )
 
 

@@ -98,6 +98,7 @@ def _database(settings: Settings) -> Iterator[_Database]:
             _log.error("the database ended and is started again")
             server.stop()
             server.start()
+            _log.info("the database runs again", database_pid=server.pid)
 
     try:
         yield _Database(url=server.start(), tend=tend)

@@ -145,7 +145,7 @@ class Supervisor:
                 preexec_fn=partial(die_with_parent, os.getpid()),  # noqa: PLW1509 -- this process has no threads
             )
             child.started = time.monotonic()
-            self.log.info("process started", process=child.spec.name, pid=child.process.pid)
+            self.log.info("process started", process=child.spec.name, child_pid=child.process.pid)
         return bool(due)
 
     def _reap(self) -> _Child | None:
@@ -176,7 +176,7 @@ class Supervisor:
             _sleep(wakeup, max(0.0, end - time.monotonic()))
         for process in running:
             if process.poll() is None:
-                self.log.error("process killed: it did not end in time", pid=process.pid)
+                self.log.error("process killed: it did not end in time", child_pid=process.pid)
                 process.kill()
             process.wait()
         self.log.info("stopped")

@@ -26,9 +26,13 @@ class Reply:
 class GsmaClient:
     """Posts functions to one server."""
 
-    def __init__(self, session: aiohttp.ClientSession, base_url: str, timeout_seconds: float) -> None:
+    def __init__(
+        self, session: aiohttp.ClientSession, base_url: str, timeout_seconds: float, server_name: str | None = None
+    ) -> None:
+        """`server_name` is the name the server's certificate must carry, when it is not the host of `base_url`."""
         self._session = session
         self._base = base_url.rstrip("/")
+        self._server_name = server_name
         self._timeout = aiohttp.ClientTimeout(total=timeout_seconds)
 
     async def call(self, path: str, body: bytes) -> Reply:
@@ -51,7 +55,12 @@ class GsmaClient:
         url = self._base + path
         try:
             async with self._session.post(
-                url, data=body, headers=_HEADERS, timeout=self._timeout, allow_redirects=False
+                url,
+                data=body,
+                headers=_HEADERS,
+                timeout=self._timeout,
+                allow_redirects=False,
+                server_hostname=self._server_name,
             ) as response:
                 return response.status, await response.content.read(_LARGEST_ANSWER)
         except (TimeoutError, aiohttp.ClientError, OSError) as error:

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
+
+_WIDE = 140
+"""Columns of an output that is no terminal: an ICCID and an EID are never cut."""
 
 
 class Narrator:
@@ -13,6 +17,8 @@ class Narrator:
 
     def __init__(self, console: Console | None = None) -> None:
         self._console = console or Console(highlight=False, soft_wrap=True)
+        if not self._console.is_terminal:
+            self._console.width = _WIDE
         self._acts = 0
 
     def act(self, title: str) -> None:
@@ -39,9 +45,9 @@ class Narrator:
 
     def table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         """A table."""
-        table = Table(title=title, title_justify="left", title_style="bold")
+        table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
         for column in columns:
-            table.add_column(column, no_wrap=True)
+            table.add_column(column, overflow="fold")
         for row in rows:
             table.add_row(*row)
         self._console.print()

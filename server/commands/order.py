@@ -1,0 +1,199 @@
+"""`smdp order`: orders profiles over ES2+ as an operator does, with the operator's certificate (SGP.22 5.3)."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import secrets
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, TypeVar
+
+import typer
+
+if TYPE_CHECKING:
+    from es2plus.client import Confirmation, Es2PlusClient
+    from rsp.identifiers import Iccid
+
+app = typer.Typer(no_args_is_help=True, help="Orders: reserve, confirm, release and cancel profiles over ES2+.")
+
+OperatorName = Annotated[str, typer.Option("--operator", help="Order as this operator.")]
+Url = Annotated[str, typer.Option(help="Base address of ES2+; else that of the server running on data_dir.")]
+Certificate = Annotated[Path | None, typer.Option(help="Client certificate (PEM); else the generated one.")]
+Key = Annotated[Path | None, typer.Option(help="Its private key (PEM); else the generated one.")]
+Ca = Annotated[Path | None, typer.Option(help="CA of the server (PEM); else the CIs of pki_dir.")]
+CallId = Annotated[str, typer.Option(help="functionCallIdentifier; give the same to repeat a call safely.")]
+EidText = Annotated[str, typer.Option("--eid", help="EID of the card the order is for.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
+_T = TypeVar("_T")
+
+_TRIES = 3
+_TIMEOUT_SECONDS = 30.0
+
+
+@app.command()
+def create(  # noqa: PLR0913 -- one parameter an option
+    *,
+    operator: OperatorName,
+    profile_type: Annotated[str, typer.Option("--type", help="Any profile of this type.")] = "",
+    iccid: Annotated[str, typer.Option(help="Exactly this profile.")] = "",
+    eid: EidText = "",
+    confirmation_code: Annotated[
+        str, typer.Option(help="Ask the user for this code; - reads it from standard input.")
+    ] = "",
+    hold: Annotated[
+        bool, typer.Option("--hold", help="Confirm without releasing: `smdp order release` follows.")
+    ] = False,
+    qr: Annotated[bool, typer.Option("--qr", help="Print the activation code as a QR code, too.")] = False,
+    url: Url = "",
+    certificate: Certificate = None,
+    key: Key = None,
+    ca: Ca = None,
+    call_id: CallId = "",
+    as_json: AsJson = False,
+) -> None:
+    """Reserve and confirm a profile, and print its activation code.
+
+    Example: smdp order create --operator operator-a --type iot-basic
+    """
+    from rsp.identifiers import ActivationCode, Eid, Iccid, MatchingId
+
+    call = call_id or secrets.token_hex(8)
+    code = typer.get_text_stream("stdin").readline().strip() if confirmation_code == "-" else confirmation_code
+    card = Eid(eid) if eid else None
+
+    async def run(client: Es2PlusClient) -> tuple[Iccid, Confirmation]:
+        wanted = Iccid.parse(iccid) if iccid else None
+        reserved = await _again(
+            lambda: client.download_order(f"{call}-1", eid=card, iccid=wanted, profile_type=profile_type or None)
+        )
+        confirmed = await _again(
+            lambda: client.confirm_order(
+                f"{call}-2", reserved, release=not hold, eid=card, confirmation_code=code or None
+            )
+        )
+        return reserved, confirmed
+
+    reserved, confirmed = _with_client(run, operator=operator, url=url, files=(certificate, key, ca))
+    activation = ActivationCode(
+        smdp_address=confirmed.smdp_address,
+        matching_id=MatchingId(confirmed.matching_id) if confirmed.matching_id else None,
+        confirmation_code_required=bool(code),
+    )
+    if as_json:
+        typer.echo(json.dumps({"iccid": str(reserved), "activationCode": activation.for_qr(), "callId": call}))
+        return
+    typer.echo(f"ICCID {reserved}\n{activation.for_qr()}")
+    if qr:
+        _print_qr(activation.for_qr())
+
+
+@app.command()
+def release(  # noqa: PLR0913 -- one parameter an option
+    iccid: Annotated[str, typer.Argument(help="The profile whose order is confirmed.")],
+    *,
+    operator: OperatorName,
+    url: Url = "",
+    certificate: Certificate = None,
+    key: Key = None,
+    ca: Ca = None,
+    as_json: AsJson = False,
+) -> None:
+    """Let a confirmed order be downloaded.
+
+    Example: smdp order release 8988010000000000006 --operator operator-a
+    """
+    from rsp.identifiers import Iccid
+
+    call, wanted = secrets.token_hex(8), Iccid.parse(iccid)
+
+    async def run(client: Es2PlusClient) -> None:
+        await _again(lambda: client.release_profile(call, wanted))
+
+    _with_client(run, operator=operator, url=url, files=(certificate, key, ca))
+    typer.echo(json.dumps({"iccid": str(wanted), "callId": call}) if as_json else f"ICCID {wanted} is released")
+
+
+@app.command()
+def cancel(  # noqa: PLR0913 -- one parameter an option
+    iccid: Annotated[str, typer.Argument(help="The profile whose order is cancelled.")],
+    *,
+    operator: OperatorName,
+    eid: EidText = "",
+    withdraw: Annotated[bool, typer.Option("--withdraw", help="Take the profile out of stock.")] = False,
+    url: Url = "",
+    certificate: Certificate = None,
+    key: Key = None,
+    ca: Ca = None,
+    as_json: AsJson = False,
+) -> None:
+    """Cancel an order that was not downloaded; its profile returns to stock.
+
+    Example: smdp order cancel 8988010000000000006 --operator operator-a
+    """
+    from rsp.identifiers import Eid, Iccid
+
+    call, wanted = secrets.token_hex(8), Iccid.parse(iccid)
+    card, final = Eid(eid) if eid else None, "Unavailable" if withdraw else "Available"
+
+    async def run(client: Es2PlusClient) -> None:
+        await _again(lambda: client.cancel_order(call, wanted, final, eid=card))
+
+    _with_client(run, operator=operator, url=url, files=(certificate, key, ca))
+    typer.echo(json.dumps({"iccid": str(wanted), "callId": call}) if as_json else f"ICCID {wanted}: {final}")
+
+
+async def _again(call: Callable[[], Awaitable[_T]]) -> _T:
+    """The same call once more while its outcome is not known: its call id makes that safe."""
+    from rsp.errors import Unreachable
+
+    for _ in range(_TRIES - 1):
+        try:
+            return await call()
+        except Unreachable:
+            await asyncio.sleep(1)
+    return await call()
+
+
+def _with_client(
+    use: Callable[[Es2PlusClient], Awaitable[_T]],
+    *,
+    operator: str,
+    url: str,
+    files: tuple[Path | None, Path | None, Path | None],
+) -> _T:
+    """Do something as an operator of the server at `url`; `files` are certificate, key and CA where given."""
+    import aiohttp
+
+    from certs import folder
+    from es2plus.client import Es2PlusClient
+    from server import running
+    from server.settings import SettingsError, load
+    from transport.client import GsmaClient
+    from transport.tls import client_context
+
+    settings = load()
+    certificate, key, ca = files
+    state = running.read(settings.data_dir)
+    if not url and state is None:
+        raise SettingsError(f"no server runs on {settings.data_dir}: start `smdp serve`, or give --url")
+    base = url or f"https://{state.hosts['es2']}:{state.ports['es2']}" if state else url
+    pki = folder.load(settings.pki_dir) if None in files else None
+    own, own_key = pki.operator_files(operator) if pki else (None, None)
+
+    async def run() -> _T:
+        context = client_context(ca, certificate or own, key or own_key)
+        if ca is None and pki is not None:
+            for ci in pki.ci_certificates:
+                context.load_verify_locations(cadata=ci)
+        async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=context)) as session:
+            name = None if url else settings.server_names[0]
+            return await use(Es2PlusClient(GsmaClient(session, base, _TIMEOUT_SECONDS, name), operator))
+
+    return asyncio.run(run())
+
+
+def _print_qr(text: str) -> None:
+    import segno
+
+    segno.make(text, error="m").terminal(compact=True)

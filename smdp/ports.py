@@ -253,7 +253,7 @@ class StockStore(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClaimedMessage:
-    """A message taken for sending. `body` is the JSON of its value (ProgressInfo), the same bytes at each try."""
+    """A message taken for sending; `attempts` counts this try. `body` is JSON (ProgressInfo), the same at each try."""
 
     id: int
     tenant_id: int

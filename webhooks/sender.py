@@ -33,8 +33,8 @@ class Pace:
     longest_seconds: float = 300.0
 
     def pause(self, attempts: int) -> float:
-        """Seconds until the next try after `attempts` failed ones: doubling, bounded, with jitter."""
-        return min(self.first_seconds * 2.0 ** min(attempts, 30), self.longest_seconds) * random.uniform(0.8, 1.2)  # noqa: S311 -- spreads load
+        """Seconds until the next try after `attempts` failed ones (1 or more): doubling, bounded, with jitter."""
+        return min(self.first_seconds * 2.0 ** min(attempts - 1, 30), self.longest_seconds) * random.uniform(0.8, 1.2)  # noqa: S311 -- spreads load
 
 
 class Sender:
@@ -61,7 +61,7 @@ class Sender:
             await send(message)
         except Unreachable as error:
             await self._outbox.retry(message.id, self._pace.pause(message.attempts), str(error))
-            _log.warning("not delivered", message_id=message.id, line=message.line, attempts=message.attempts + 1)
+            _log.warning("not delivered", message_id=message.id, line=message.line, attempts=message.attempts)
         except Undeliverable as error:
             await self._outbox.bury(message.id, str(error))
             _log.error("given up", message_id=message.id, line=message.line, why=str(error))

@@ -15,14 +15,15 @@ import pytest
 
 from server.supervisor import Pace
 
-# A parent that supervises the children named on its command line and reports on standard output, one JSON a line.
+# A parent that supervises the children given on its command line. All of them report on one pipe, one JSON a line,
+# each line by a single write: `print` may use two, between which another process could come.
 _PARENT = """
 import json, os, sys
 from server.supervisor import ChildSpec, Pace, Supervisor
 
 class Log:
     def info(self, event, **fields):
-        print(json.dumps({"event": event, **fields}), flush=True)
+        os.write(1, json.dumps({"event": event, **fields}).encode() + b"\\n")
     warning = error = info
 
 def changed(pids):
@@ -35,16 +36,16 @@ sys.exit(Supervisor(specs, os.environ, float(drain), Log(), pace=pace, changed=c
 """
 
 _POLITE = """
-import signal, sys
+import os, signal, sys
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-print('{"event": "ready"}', flush=True)
+os.write(1, b'{"event": "ready"}\\n')
 while True:
     signal.pause()
 """
 _STUBBORN = """
-import signal
+import os, signal
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
-print('{"event": "ready"}', flush=True)
+os.write(1, b'{"event": "ready"}\\n')
 while True:
     signal.pause()
 """

@@ -16,7 +16,6 @@ from rsp.identifiers import Iccid
 from simulator import der, ecc, metadata
 from simulator.metadata import ProfileMetadata
 from simulator.secure_messaging import (
-    MAX_SEGMENT,
     SecureChannel,
     SegmentForged,
     SegmentMalformed,
@@ -239,7 +238,7 @@ class BppReceiver:
         size = len(segment.raw)
         self._consume(size)
         self._sequence_left -= size
-        if self._sequence_left < 0 or segment.tag != _SEGMENT[self._sequence] or size > MAX_SEGMENT:
+        if self._sequence_left < 0 or segment.tag != _SEGMENT[self._sequence]:
             raise SegmentMalformed(f"sequence {self._sequence:X} asks for segments {_SEGMENT[self._sequence]:X}")
         opened = self._channel.open_plain(segment) if segment.tag == 0x88 else self._channel.open_encrypted(segment)
         self._reuse.note(self._keys, self._place, segment.raw)

@@ -97,7 +97,7 @@ def mint(subject: x509.Name, curve: ec.EllipticCurve, issuer: Entity | None, wis
     if wish.owner:
         owner = x509.SubjectAlternativeName([x509.RegisteredID(ObjectIdentifier(wish.owner))])
         builder = builder.add_extension(owner, critical=False)
-    if wish.certifies or wish.ca:
+    if wish.ca:
         builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
     if wish.extra_critical:
         builder = builder.add_extension(x509.OCSPNoCheck(), critical=True)
@@ -126,9 +126,9 @@ class Pki:
 @cache
 def pki(curve_name: str) -> Pki:
     curve = CURVES[curve_name]()
-    issuer = Wish(role="ci", owner="2.999.1", certifies=True, signs=False)
+    issuer = Wish(role="ci", owner="2.999.1", certifies=True, ca=True, signs=False)
     ci = mint(name(f"ci {curve_name}"), curve, None, issuer)
-    eum = mint(name("eum"), curve, ci, Wish(role="eum", owner="2.999.5", certifies=True, signs=False))
+    eum = mint(name("eum"), curve, ci, Wish(role="eum", owner="2.999.5", certifies=True, ca=True, signs=False))
     euicc = mint(name("euicc", EID), curve, eum, Wish(role="euicc", owner=None))
     return Pki(curve=curve, ci=ci, eum=eum, euicc=euicc)
 

@@ -37,8 +37,14 @@ def notify(events: bytes, address: str) -> bytes:
     return wrap(0x30, wrap(0x80, events), wrap(0x81, address.encode()))
 
 
-def metadata(iccid: Iccid = ICCID, *more: bytes, notifications: bytes = notify(ALL_EVENTS, ADDRESS)) -> bytes:
-    head = wrap(0x5A, iccid.to_bytes()), wrap(0x91, b"Operator"), wrap(0x92, b"Test profile")
+def metadata(
+    iccid: Iccid = ICCID,
+    *more: bytes,
+    notifications: bytes = notify(ALL_EVENTS, ADDRESS),
+    provider: bytes = b"Operator",
+    name: bytes = b"Test profile",
+) -> bytes:
+    head = wrap(0x5A, iccid.to_bytes()), wrap(0x91, provider), wrap(0x92, name)
     return wrap(0xBF25, *head, wrap(0xB6, notifications) if notifications else b"", *more)
 
 
@@ -72,7 +78,7 @@ class Protection:
     def segment(self, tag: int, data: bytes) -> bytes:
         self.counter += 1
         if tag != 0x88:
-            padded = data + b"\x80" + bytes(-(len(data) + 1) % 16)
+            padded = self.pad(data)
             block = (
                 Cipher(algorithms.AES(self.encryption), modes.ECB())
                 .encryptor()
@@ -84,6 +90,9 @@ class Protection:
         code.update(self.chain + head + data)
         self.chain = code.finalize()
         return head + data + self.chain[:8]
+
+    def pad(self, data: bytes) -> bytes:
+        return data + b"\x80" + bytes(-(len(data) + 1) % 16)
 
     def segments(self, tag: int, data: bytes, size: int) -> bytes:
         return b"".join(self.segment(tag, data[start : start + size]) for start in range(0, len(data), size))

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import pytest
+from card_test_server import Protection
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rsp.tlv import header, read, wrap
 from simulator import der
 from simulator.bpp_segments import split_bound_profile_package
-from simulator.secure_messaging import x963_kdf
+from simulator.secure_messaging import SecureChannel, SegmentMalformed, SessionKeys, x963_kdf
 
 BITS = st.frozensets(st.integers(0, 40))
 GOOD = (
@@ -24,6 +25,18 @@ def test_the_derivation_agrees_with_the_published_vector() -> None:
     # NIST CAVP, ANSI X9.63 KDF, SHA-256, shared secret of 192 bits, key data of 128 bits.
     secret = bytes.fromhex("96c05619d56c328ab95fe84b18264b08725b85e33fd34f08")
     assert x963_kdf(secret, b"", 16).hex() == "443024c3dae66b95e6f5670601558f71"
+
+
+@pytest.mark.parametrize("padded", [bytes(16), b"x" * 16, b"x" * 15 + b"\x80" + bytes(16)])
+def test_faulty_padding_is_refused(padded: bytes) -> None:
+    class Unpadded(Protection):
+        def pad(self, data: bytes) -> bytes:
+            return data
+
+    segment = read(Unpadded(b"e" * 16, b"m" * 16, bytes(16)).segment(0x86, padded))
+    keys = SessionKeys(encryption=b"e" * 16, mac=b"m" * 16, chaining_value=bytes(16))
+    with pytest.raises(SegmentMalformed, match="padded"):
+        SecureChannel(keys).open_encrypted(segment)
 
 
 @settings(max_examples=100)

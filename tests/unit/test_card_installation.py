@@ -84,6 +84,15 @@ FAULTY_PACKAGES = {
         replace(WISH, metadata=metadata(notifications=notify(b"\x04\xf0", "a/b"))),
         (METADATA, VALUES),
     ),
+    "notification address with a port": (
+        replace(WISH, metadata=metadata(notifications=notify(b"\x04\xf0", "a.example.com:8443"))),
+        (METADATA, VALUES),
+    ),
+    "provider name of 33 characters": (
+        replace(WISH, metadata=metadata(provider=b"O" * 33)),
+        (METADATA, VALUES),
+    ),
+    "profile name of 65 characters": (replace(WISH, metadata=metadata(name=b"n" * 65)), (METADATA, VALUES)),
     "policy rule without owner": (replace(WISH, metadata=metadata(ICCID, PPR2)), (METADATA, VALUES)),
     "policy rule without authorisation": (replace(WISH, metadata=metadata(ICCID, OWNER, PPR2)), (METADATA, 15)),
     "replaced keys of another length": (
@@ -234,6 +243,14 @@ def test_a_package_that_holds_more_than_it_announces_is_refused() -> None:
     first = bytearray(pieces[0])
     first[4] -= 1
     assert failure(load(target, [bytes(first), *pieces[1:]])) == (ELEMENTS, STRUCTURE)
+
+
+@pytest.mark.parametrize(("place", "expected"), [(2, (METADATA, STRUCTURE)), (4, (ELEMENTS, STRUCTURE))])
+def test_a_sequence_header_comes_without_its_first_segment(place: int, expected: tuple[int, int]) -> None:
+    target = card()
+    pieces = pieces_for(target)
+    pieces[place : place + 2] = [pieces[place] + pieces[place + 1]]
+    assert failure(load(target, pieces)) == expected
 
 
 def test_after_a_result_the_session_is_over() -> None:

@@ -165,6 +165,14 @@ def test_events_nobody_asked_for_leave_no_notification() -> None:
     assert events(target) == [INSTALL, DELETE, DELETE]
 
 
+def test_an_address_is_told_once_per_event() -> None:
+    target = card()
+    entries = notify(b"\x04\x10", ADDRESS) + notify(b"\x04\x10", ADDRESS)
+    install(target, ScriptedServer(), PackageWish(metadata=metadata(notifications=entries)))
+    delete(target, ICCID)
+    assert events(target) == [INSTALL, DELETE]
+
+
 def test_sequence_numbers_count_on_after_removal() -> None:
     target = card_with(ICCID)
     enable(target, ICCID)

@@ -97,9 +97,10 @@ class Delivery:
     async def _again(self, attempt: _Attempt, response: es10.PrepareDownloadOk | es10.PrepareDownloadError) -> bytes:
         """The answer to a request that was answered before, whose answer may have been lost."""
         session, order = attempt.session, attempt.order
-        if session.refusal:
-            raise Refused(Status[session.refusal])
         delivered = session.state is SessionState.DELIVERED and session.secure_channel and order.binding
+        # A session that has delivered may still remember an earlier wrong code.
+        if session.refusal and not delivered:
+            raise Refused(Status[session.refusal])
         if not delivered or not _is_open(order) or not isinstance(response, es10.PrepareDownloadOk):
             raise Refused(Status.TRANSACTION_UNKNOWN)
         assert order.binding is not None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -18,9 +17,10 @@ from server.operations import Operations
 from server.settings import Settings
 from server.wiring import Services
 from transport.functions import Gate, Interface, Limits
+from transport.listening import Patience, listening
+from transport.throttle import Throttle
 from transport.tls import server_context
 
-_BACKLOG = 1024
 _HANDSHAKE_SECONDS = 10.0
 _IDLE_SECONDS = 75.0
 
@@ -49,14 +49,22 @@ async def operations(services: Services, gate: Gate) -> AsyncIterator[None]:
 def _interfaces(services: Services, gate: Gate) -> list[tuple[web.Application, str, ssl.SSLContext]]:
     settings, pki = services.settings, services.pki
     limits = Limits(body_bytes=settings.max_body_bytes, seconds=settings.request_seconds)
-    es9 = Interface(name="es9plus", prefix=es9_messages.PREFIX, limits=limits, metrics=services.metrics, gate=gate)
+    # Anybody may call ES9+; whoever calls ES2+ is known by a certificate, and orders in bulk.
+    throttle = Throttle(settings.requests_per_second) if settings.requests_per_second else None
+    es9 = Interface(
+        name="es9plus",
+        prefix=es9_messages.PREFIX,
+        limits=limits,
+        metrics=services.metrics,
+        gate=gate,
+        throttle=throttle,
+    )
     es2 = Interface(name="es2plus", prefix=es2_messages.PREFIX, limits=limits, metrics=services.metrics, gate=gate)
-    devices, operators = web.Application(), web.Application()
-    devices.add_routes(Es9Plus(services.downloads, services.cancellation, services.notifications).routes(es9))
-    operators.add_routes(Es2Plus(services.ordering, services.directory).routes(es2))
+    devices = Es9Plus(services.downloads, services.cancellation, services.notifications).routes(es9)
+    operators = Es2Plus(services.ordering, services.directory).routes(es2)
     return [
-        (devices, "es9", server_context(pki.tls_certificate, pki.tls_key)),
-        (operators, "es2", server_context(pki.tls_certificate, pki.tls_key, pki.operator_ca)),
+        (es9.application(devices), "es9", server_context(pki.tls_certificate, pki.tls_key)),
+        (es2.application(operators), "es2", server_context(pki.tls_certificate, pki.tls_key, pki.operator_ca)),
     ]
 
 
@@ -65,20 +73,9 @@ async def _listening(
     app: web.Application, settings: Settings, name: str, context: ssl.SSLContext | None
 ) -> AsyncIterator[None]:
     """Answer `app` on the address of listener `name`, shared with the other processes."""
-    runner = web.AppRunner(
-        app,
-        access_log=None,
-        handle_signals=False,
-        keepalive_timeout=_IDLE_SECONDS,
-        shutdown_timeout=settings.drain_seconds,
-    )
-    await runner.setup()
     address = (getattr(settings, f"{name}_host"), getattr(settings, f"{name}_port"))
-    family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
-    listener = socket.create_server(address, family=family, backlog=_BACKLOG, reuse_port=True)
-    site = web.SockSite(runner, listener, ssl_context=context, backlog=_BACKLOG)
-    try:
-        await site.start()
+    patience = Patience(
+        handshake_seconds=_HANDSHAKE_SECONDS, idle_seconds=_IDLE_SECONDS, drain_seconds=settings.drain_seconds
+    )
+    async with listening(app, address, context, patience):
         yield
-    finally:
-        await runner.cleanup()

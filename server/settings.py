@@ -81,7 +81,9 @@ class Settings:
         10.0, Number(0.1, 600, whole=False), "longest time a client may take to send a request"
     )
     drain_seconds: float = _key(20.0, Number(0, 3600, whole=False), "time running requests get when the server stops")
-    requests_per_second: float = _key(0.0, Number(0, 1e6, whole=False), "limit for each client address; 0 sets none")
+    requests_per_second: float = _key(
+        0.0, Number(0, 1e6, whole=False), "ES9+ requests taken from one address by each process; 0 sets no limit"
+    )
     callback_timeout_seconds: float = _key(10.0, Number(0.1, 300, whole=False), "longest wait for an operator's answer")
     log_level: str = _key("info", Choice(("debug", "info", "warning", "error")), "least severe event that is logged")
     log_format: str = _key("json", Choice(("json", "console")), "one JSON object a line, or lines for people")

@@ -1,13 +1,15 @@
 """Binds one GSMA function to one route: limits, errors to answers, log line, metrics (SGP.22 6.2 to 6.5).
 
 The one place where errors become HTTP: Malformed 400, Refused 200 with its code, Unavailable 503, anything else 500.
+Further answers without a function: 403, 404, 405, 408, 413, 415 and 429, each with a sentence that says what to do.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from uuid import uuid4
 
@@ -19,6 +21,7 @@ from rsp.errors import Malformed, Refused, Unavailable
 from rsp.json_binding import failure_header
 from rsp.status import Status
 from transport.metrics import HttpMetrics
+from transport.throttle import Throttle
 
 _log = structlog.get_logger("http")
 
@@ -45,10 +48,14 @@ class Gate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Turned(Exception):  # noqa: N818 -- the name is the outcome
-    """A request turned away before its function: an HTTP status and a sentence that helps."""
+    """A request turned away before its function: an HTTP status and a sentence that helps.
+
+    `retry_after` in seconds is told to the client where it is not 0; a 503 always tells one.
+    """
 
     status: int
     text: str
+    retry_after: int = 0
 
 
 Function = Callable[[web.Request, bytes], Awaitable[bytes | None]]
@@ -57,13 +64,28 @@ Function = Callable[[web.Request, bytes], Awaitable[bytes | None]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Interface:
-    """One reference point: its name in logs and metrics, its path prefix, its limits."""
+    """One reference point: its name in logs and metrics, its path prefix, its limits.
+
+    `throttle` limits each client address; None limits none.
+    """
 
     name: str
     prefix: str
     limits: Limits
     metrics: HttpMetrics
     gate: Gate = field(default_factory=Gate)
+    throttle: Throttle | None = None
+
+    def application(self, routes: Sequence[web.RouteDef]) -> web.Application:
+        """`routes` made by `route`, and a sentence for every other path and method."""
+        known = frozenset(route.path for route in routes)
+
+        async def lost(request: web.Request) -> web.Response:
+            return self._lost(request, known)
+
+        app = web.Application()
+        app.add_routes([*routes, web.route("*", "/{path:.*}", lost)])
+        return app
 
     def route(self, function: str, call: Function) -> web.RouteDef:
         """POST `prefix`/`function`, answered by `call`."""
@@ -79,6 +101,7 @@ class Interface:
         try:
             if not self.gate.open:
                 raise Turned(status=503, text="This process is stopping. Try again.")
+            self._admit(request)
             body = await _body(request, self.limits)
             started = time.perf_counter()
             response = _success(await call(request, body))
@@ -89,6 +112,23 @@ class Interface:
         _log.info(
             "answered", interface=self.name, function=function, status=response.status, ms=round(elapsed * 1000, 2)
         )
+        return response
+
+    def _admit(self, request: web.Request) -> None:
+        wait = self.throttle.wait(request.remote or "") if self.throttle else 0.0
+        if wait:
+            text = "Too many requests from this address. Wait as long as Retry-After says."
+            raise Turned(status=429, text=text, retry_after=math.ceil(wait))
+
+    def _lost(self, request: web.Request, known: frozenset[str]) -> web.Response:
+        """A path or method nobody serves. Not counted by its name, which the client chose."""
+        if request.path in known:
+            response = _turned(405, "Functions are called with POST.")
+            response.headers[hdrs.ALLOW] = hdrs.METH_POST
+        else:
+            response = _turned(404, f"There is no such function here. Functions are below {self.prefix}/.")
+        self.metrics.fault(self.name, "unknown", response.status)
+        _log.info("lost", interface=self.name, status=response.status)
         return response
 
     def _failure(self, function: str, error: Exception) -> web.Response:
@@ -122,7 +162,7 @@ def _fault(error: Exception) -> web.Response:
         _log.warning("unavailable", why=type(error).__name__)
         return _turned(503, "The server cannot reach its database or vault. Try again.")
     if isinstance(error, Turned):
-        return _turned(error.status, error.text)
+        return _turned(error.status, error.text, error.retry_after)
     if isinstance(error, web.HTTPException):
         return _turned(error.status, error.reason)
     incident = uuid4().hex
@@ -130,10 +170,10 @@ def _fault(error: Exception) -> web.Response:
     return _turned(500, f"Internal error. Tell the operator of this server the incident id {incident}.")
 
 
-def _turned(status: int, text: str) -> web.Response:
+def _turned(status: int, text: str, retry_after: int = 0) -> web.Response:
     response = web.Response(status=status, text=text, headers=_PROTOCOL)
-    if status == 503:
-        response.headers[hdrs.RETRY_AFTER] = str(RETRY_AFTER_SECONDS)
+    if status == 503 or retry_after:
+        response.headers[hdrs.RETRY_AFTER] = str(retry_after or RETRY_AFTER_SECONDS)
     if status in (408, 413, 503):
         response.force_close()
     return response

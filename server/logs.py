@@ -6,11 +6,13 @@ import logging
 import os
 import re
 import sys
+import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import date, datetime
 from enum import Enum
 from pathlib import PurePath
+from types import TracebackType
 from typing import TextIO
 from uuid import UUID
 
@@ -42,7 +44,7 @@ def configure(level: str = "info", form: str = "json", stream: TextIO | None = N
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         _signed,
-        structlog.processors.format_exc_info,
+        tell_exception,
         withhold,
     ]
     renderer: Processor = (
@@ -84,6 +86,40 @@ def _signed(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict
     """Processor: says which process speaks."""
     event["pid"] = os.getpid()
     return event
+
+
+def tell_exception(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """Processor: where an exception came from and of what class it is, without its words.
+
+    The words of a driver or a parser may repeat the row or the request they failed on, and that may hold a secret.
+    """
+    found = event.pop("exc_info", None)
+    if found is True or (isinstance(found, tuple) and found):
+        found = sys.exc_info()[1] if found is True else found[1]
+    if isinstance(found, BaseException):
+        event["exception"] = "\n".join(_told(found, 0))
+    return event
+
+
+def _told(error: BaseException, depth: int) -> Iterator[str]:
+    """The lines about one exception, those about what caused it first, as a traceback has them."""
+    earlier = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    if depth < _DEEPEST and earlier is not None:
+        yield from _told(earlier, depth + 1)
+        yield "which led to"
+    for frame in traceback.extract_tb(error.__traceback__):
+        yield f"{frame.filename}:{frame.lineno} in {frame.name}: {frame.line}"
+    code = getattr(error, "sqlstate", None) or getattr(error, "errno", None)
+    yield f"{type(error).__module__}.{type(error).__qualname__}" + (f" ({code})" if code else "")
+    if isinstance(error, BaseExceptionGroup) and depth < _DEEPEST:
+        for part in error.exceptions:
+            yield "of which"
+            yield from _told(part, depth + 1)
+
+
+def report_crash(_kind: type[BaseException], error: BaseException, _trace: TracebackType | None) -> None:
+    """`sys.excepthook` of a process: what ends it is told like everything else, on one line and without its words."""
+    get("server").critical("process failed", exc_info=error)
 
 
 def withhold(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:

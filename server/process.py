@@ -21,6 +21,7 @@ async def run(role: str, index: int) -> None:
     """Serve until a stop signal. `role` is `http` or `worker`; `index` counts the processes of a role."""
     loaded = settings.load()
     logs.configure(loaded.log_level, loaded.log_format)
+    sys.excepthook = logs.report_crash
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -124,18 +124,34 @@ def test_mapping_arguments_of_the_standard_library_are_redacted(stream: io.Strin
     assert _records(stream)[0]["event"] == "a ***"
 
 
-def test_traceback_is_part_of_the_object_and_shows_no_values(stream: io.StringIO) -> None:
+def test_exception_shows_where_it_came_from_and_none_of_its_words(stream: io.StringIO) -> None:
     def fails(passphrase: str) -> None:
-        raise ValueError("bad form")
+        try:
+            raise KeyError(passphrase)
+        except KeyError as error:
+            raise ExceptionGroup(passphrase, [ValueError(f"bad form: {passphrase}")]) from error
 
     secret = "hunter2"
     try:
         fails(secret)
-    except ValueError:
+    except ExceptionGroup:
         logs.get("area").exception("failed")
     (record,) = _records(stream)
-    assert "ValueError: bad form" in record["exception"]
-    assert "hunter2" not in record["exception"]
+    told = record["exception"]
+    assert all(name in told for name in ("KeyError", "ExceptionGroup", "ValueError"))
+    assert "test_logs.py" in told
+    assert " in fails: " in told
+    assert "hunter2" not in stream.getvalue().replace('secret = "hunter2"', "")
+
+
+def test_exception_of_another_library_is_told_the_same_way(stream: io.StringIO) -> None:
+    try:
+        raise OSError(2, "hunter2")
+    except OSError:
+        logging.getLogger("library").exception("failed")
+    (record,) = _records(stream)
+    assert record["exception"].endswith("builtins.FileNotFoundError (2)")
+    assert "hunter2" not in record["event"] + record["exception"].replace('raise OSError(2, "hunter2")', "")
 
 
 def test_events_below_the_level_are_dropped(stream: io.StringIO) -> None:

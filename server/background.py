@@ -27,6 +27,7 @@ Step = Callable[[], Awaitable[int]]
 async def work(services: Services, stop: asyncio.Event) -> None:
     """Run every job until `stop`; each finishes what it has in hand."""
     gate = Gate()
+    gauges = services.watch()
 
     async def judge() -> int:
         return await services.notifications.judge_pending(_BATCH, _LEASE_SECONDS)
@@ -34,7 +35,7 @@ async def work(services: Services, stop: asyncio.Event) -> None:
     async with operations(services, gate), asyncio.TaskGroup() as jobs:
         jobs.create_task(_repeat("notifications", judge, _IDLE_SECONDS, stop))
         jobs.create_task(_repeat("callbacks", services.sender.send_due, _IDLE_SECONDS, stop))
-        jobs.create_task(_repeat("gauges", services.gauges.refresh, _GAUGE_SECONDS, stop))
+        jobs.create_task(_repeat("gauges", gauges.refresh, _GAUGE_SECONDS, stop))
         await stop.wait()
         gate.open = False
 

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 
 import aiohttp
 from prometheus_client import CollectorRegistry
@@ -19,6 +20,7 @@ from server.clock import SystemClock
 from server.gauges import Gauges
 from server.preflight import open_vault
 from server.settings import Settings
+from server.tally import CountedDownloads, CountedInbox, Tally
 from smdp.binding import Protection
 from smdp.cancellation import Cancellation
 from smdp.credentials import Credentials, Wallet
@@ -28,8 +30,6 @@ from smdp.ordering import Ordering
 from smdp.policy import Policy
 from smdp.progress import KIND
 from store.directory import Operators
-from store.downloads import Downloads as StoredDownloads
-from store.inbox import Inbox
 from store.ordering import Orderings
 from store.outbox import Outbox
 from store.pool import open_pool
@@ -55,7 +55,8 @@ class Services:
     ordering: Ordering
     sender: Sender
     metrics: HttpMetrics
-    gauges: Gauges
+    watch: Callable[[], Gauges]
+    """Makes the gauges over the database: for one process of a server only."""
 
 
 @asynccontextmanager
@@ -70,10 +71,11 @@ async def opened(settings: Settings) -> AsyncIterator[Services]:
         policy = policy_of(settings)
         trust = TrustStore(pki.ci_certificates)
         wallet = wallet_of(pki)
-        counts, outbox, directory, sessions = Counts(pool), Outbox(pool), Operators(pool), StoredDownloads(pool)
+        registry = CollectorRegistry()
+        tally = Tally(registry)
+        counts, outbox, directory, sessions = Counts(pool), Outbox(pool), Operators(pool), CountedDownloads(pool, tally)
         http = await stack.enter_async_context(_callback_session(pki))
         callbacks = OperatorCallbacks(directory, http, policy.address, settings.callback_timeout_seconds)
-        registry = CollectorRegistry()
         yield Services(
             settings=settings,
             pki=pki,
@@ -82,11 +84,11 @@ async def opened(settings: Settings) -> AsyncIterator[Services]:
             directory=directory,
             downloads=Downloads(sessions, vault, trust, wallet, policy, now),
             cancellation=Cancellation(sessions, wallet, now),
-            notifications=Notifications(Inbox(pool), sessions, trust, wallet, now),
+            notifications=Notifications(CountedInbox(pool, tally), sessions, trust, wallet, now),
             ordering=Ordering(Orderings(pool), vault, policy, now),
             sender=Sender(outbox, {KIND: callbacks.send}),
             metrics=HttpMetrics(registry),
-            gauges=Gauges(registry, counts, outbox, pki, now),
+            watch=partial(Gauges, registry, counts, outbox, pki, now),
         )
 
 

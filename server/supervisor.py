@@ -52,7 +52,8 @@ class Pace:
     """How fast a child that ends is started again, in seconds, and when to give up.
 
     A child that lived for `steady` starts with the first pause again; `attempts` ends sooner than that in a row,
-    and the whole server stops with an error.
+    and the whole server stops with an error. One that was killed (SIGKILL: a person, or a kernel short of memory)
+    says nothing about whether it works: it too starts with the first pause again, however short it lived.
     """
 
     first: float = 0.2
@@ -154,7 +155,8 @@ class Supervisor:
             if child.process is None or child.process.poll() is None:
                 continue
             lived = time.monotonic() - child.started
-            child.failures = 1 if lived >= self.pace.steady else child.failures + 1
+            was_well = lived >= self.pace.steady or child.process.returncode == -signal.SIGKILL
+            child.failures = 1 if was_well else child.failures + 1
             child.due = time.monotonic() + self.pace.pause(child.failures)
             self._tell_end(child.spec.name, child.process.returncode, child.failures)
             child.process = None

@@ -145,6 +145,15 @@ def test_child_that_lived_long_enough_begins_counting_anew(start: Start) -> None
     assert run.until("process ended", times=5)["failures"] == 1
 
 
+def test_child_that_is_killed_again_and_again_is_started_again_and_again(start: Start) -> None:
+    run = start(_POLITE, attempts=3)
+    for _ in range(5):
+        child = run.until("changed")["pids"]["child-0"]
+        run.until("ready")
+        os.kill(child, signal.SIGKILL)
+        assert run.until("process ended")["failures"] == 1
+
+
 def test_child_that_does_not_end_in_time_is_killed(start: Start) -> None:
     run = start(_STUBBORN, drain=0.1)
     pids = run.until("changed")["pids"]

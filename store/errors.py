@@ -38,8 +38,8 @@ def translated() -> Iterator[None]:
     except _AWAY as error:
         raise Unavailable(f"the database is away: {type(error).__name__}") from error
     except asyncpg.InterfaceError as error:
-        # The driver has one class for a closed connection and for a wrong call of ours.
-        if "clos" not in str(error):
+        # The driver has one class for a closed connection and for a wrong call of ours; a wrong value is a ValueError.
+        if isinstance(error, ValueError) or "clos" not in str(error):
             raise
         raise Unavailable("the connection to the database was lost") from error
     except asyncpg.PostgresError as error:

@@ -42,13 +42,18 @@ _STOCK = select(profiles.c.iccid, profile_types.c.name.label("profile_type"), pr
 _FIND_PROFILE = compiled(
     _STOCK.where(profiles.c.tenant_id == _TENANT, profiles.c.iccid == _ICCID).with_for_update(of=profiles)
 )
+# The oldest first, by a column that only the index of what is in stock has: by id or ICCID PostgreSQL could choose an
+# index of all profiles and walk over everything that was ever sold.
 _DRAW = compiled(
-    _STOCK.where(
-        profile_types.c.tenant_id == _TENANT,
-        profile_types.c.name == _TYPE,
+    select(profiles.c.iccid, _TYPE.label("profile_type"), profiles.c.state)
+    .where(
+        profiles.c.profile_type_id
+        == select(profile_types.c.id)
+        .where(profile_types.c.tenant_id == _TENANT, profile_types.c.name == _TYPE)
+        .scalar_subquery(),
         profiles.c.state == ProfileState.AVAILABLE.value,
     )
-    .order_by(profiles.c.id)
+    .order_by(profiles.c.created_at)
     .limit(1)
     .with_for_update(of=profiles, skip_locked=True)
 )

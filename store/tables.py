@@ -132,7 +132,7 @@ profiles = Table(
     *_state(ProfileState),
     _created(),
     Index(None, "tenant_id", "id"),
-    Index("ix_profiles_in_stock", "profile_type_id", "id", postgresql_where=text("state = 'available'")),
+    Index("ix_profiles_in_stock", "profile_type_id", "created_at", postgresql_where=text("state = 'available'")),
     Index(None, "package_id"),
 )
 

@@ -71,7 +71,7 @@ CREATE TABLE profiles (
     CONSTRAINT fk_profiles_profile_type_id FOREIGN KEY(profile_type_id) REFERENCES profile_types (id),
     CONSTRAINT fk_profiles_package_id FOREIGN KEY(package_id) REFERENCES packages (id)
 );
-CREATE INDEX ix_profiles_in_stock ON profiles (profile_type_id, id) WHERE state = 'available';
+CREATE INDEX ix_profiles_in_stock ON profiles (profile_type_id, created_at) WHERE state = 'available';
 CREATE INDEX ix_profiles_package_id ON profiles (package_id);
 CREATE INDEX ix_profiles_tenant_id_id ON profiles (tenant_id, id);
 -- Ciphertext does not shrink: do not try to compress it.

@@ -152,8 +152,9 @@ class AddressBook(AbstractResolver):
 
 
 def trust(ca_file: Path | str) -> ssl.SSLContext:
-    """A client's TLS settings that trust the CA certificates (PEM) of `ca_file` only, host names checked."""
-    context = ssl.create_default_context(cafile=str(ca_file))
+    """A client's TLS settings that trust the CA certificates (PEM, or one in DER) of `ca_file` only; names checked."""
+    data = Path(ca_file).read_bytes()
+    context = ssl.create_default_context(cadata=data.decode() if b"-----BEGIN" in data else data)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     return context
 

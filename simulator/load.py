@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 import msgspec
 from cryptography import x509
@@ -19,7 +20,7 @@ from cryptography.hazmat.primitives.serialization import (
 
 from rsp.identifiers import ActivationCode
 from simulator.exchange import Habits, Retries, trust
-from simulator.fleet import Fleet, FleetConnections, FleetOptions, FleetReport, server_cpu
+from simulator.fleet import Fleet, FleetConnections, FleetOptions, FleetReport
 from simulator.issuer import EumIssuer
 
 _PEM = b"-----BEGIN"
@@ -29,8 +30,8 @@ _PEM = b"-----BEGIN"
 class LoadPlan:
     """What to load and how.
 
-    `orders` holds one activation code a line, blank lines and lines that begin with # left out. Certificates and the
-    EUM's key are PEM or DER, `ca` (the TLS trust) PEM. Every address of the codes is taken to be at `host`:`port`.
+    `orders` holds one activation code a line, blank lines and lines that begin with # left out. Certificates, the
+    EUM's key and `ca` (the TLS trust) are PEM or DER. Every address of the codes is taken to be at `host`:`port`.
     `first_serial` None takes serials that no earlier run used, from the clock. `timeout` is in seconds.
     """
 
@@ -46,7 +47,6 @@ class LoadPlan:
     connections: FleetConnections = FleetConnections.PER_DEVICE
     confirmation_code: str | None = None
     first_serial: int | None = None
-    server_pids: tuple[int, ...] = ()
     timeout: float = 90.0
     retries: Retries = field(default_factory=Retries)
 
@@ -55,39 +55,49 @@ class LoadPlan:
             raise ValueError(f"{self.port} is not a TCP port: give 1 to 65535")
 
 
+class Meter(Protocol):
+    """Reads how much processor time the parts of a server have used."""
+
+    def read(self) -> Mapping[str, float]:
+        """Seconds so far, by part of the server. Raises ProcessLookupError when a process is not there."""
+
+    async def settled(self) -> None:
+        """Return when the server has done all that the answered requests left it to do."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadResult:
-    """The fleet's report, and the processor time the server's processes and this one used, in seconds.
+    """The fleet's report, and the processor time that this process and the parts of the server used.
 
-    `server_cpu_seconds` is None when no process was named, or one of them ended during the run.
+    The server's figures are None without a meter, or when a process of the server ended during the run.
     """
 
     report: FleetReport
     client_cpu_seconds: float
-    server_cpu_seconds: float | None
-    server_cpu_ms_per_download: float | None
+    server_cpu_seconds: dict[str, float] | None
+    server_cpu_ms_per_download: dict[str, float] | None
 
     def to_json(self) -> str:
         """The result as a JSON object."""
         return msgspec.json.encode(self).decode()
 
 
-async def run_load(plan: LoadPlan, progress: Callable[[int, int], None]) -> LoadResult:
+async def run_load(plan: LoadPlan, progress: Callable[[int, int], None], meter: Meter | None = None) -> LoadResult:
     """Run the plan; `progress(done, total)` is called after each device.
 
-    Raises ValueError about a file's content, OSError about a file, ProcessLookupError about a process id.
+    Raises ValueError about a file's content, OSError about a file, ProcessLookupError about a server's process.
     """
     fleet = _fleet(plan)
     fleet.prepare()
-    before, own_before = server_cpu(plan.server_pids), _own_cpu()
+    before, own_before = meter.read() if meter else {}, _own_cpu()
     report = await fleet.run(progress)
-    used = _used_since(plan.server_pids, before)
-    per_download = used * 1000 / report.installed if used is not None and report.installed else None
+    own = _own_cpu() - own_before
+    used = await _used_since(before, meter) if meter else None
     return LoadResult(
         report=report,
-        client_cpu_seconds=_own_cpu() - own_before,
+        client_cpu_seconds=own,
         server_cpu_seconds=used,
-        server_cpu_ms_per_download=per_download,
+        server_cpu_ms_per_download=_share(used, report.installed),
     )
 
 
@@ -110,13 +120,19 @@ def _fleet(plan: LoadPlan) -> Fleet:
     return Fleet(issuer, codes, tls=trust(plan.ca), addresses=addresses, options=options)
 
 
-def _used_since(pids: tuple[int, ...], before: float) -> float | None:
-    if not pids:
-        return None
+async def _used_since(before: Mapping[str, float], meter: Meter) -> dict[str, float] | None:
+    await meter.settled()
     try:
-        return server_cpu(pids) - before
+        return {part: seconds - before.get(part, 0.0) for part, seconds in meter.read().items()}
     except ProcessLookupError:
         return None
+
+
+def _share(seconds: Mapping[str, float] | None, downloads: int) -> dict[str, float] | None:
+    """Milliseconds for each download."""
+    if seconds is None or not downloads:
+        return None
+    return {part: used * 1000 / downloads for part, used in seconds.items()}
 
 
 def _own_cpu() -> float:

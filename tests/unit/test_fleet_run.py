@@ -201,15 +201,33 @@ def plan(folder: Path, script: Script, pki: Pki, orders: str, **options: Any) ->
     )
 
 
+class OwnProcess:
+    """A meter of this process, or of one that is not there."""
+
+    def __init__(self, pid: int, ends: bool = False) -> None:
+        self.pid = pid
+        self.ends = ends
+        self.settlings = 0
+
+    def read(self) -> dict[str, float]:
+        if self.ends and self.settlings:
+            raise ProcessLookupError
+        return {"all": server_cpu([self.pid])}
+
+    async def settled(self) -> None:
+        self.settlings += 1
+
+
 async def test_a_load_run_works_from_files(script: Script, pki: Pki, checking: CheckingServer, tmp_path: Path) -> None:
     orders = f"# two orders\n1${HOST}$A\n\nLPA:1${HOST}$B\n"
     steps: list[int] = []
-    result = await run_load(
-        plan(tmp_path, script, pki, orders, server_pids=(os.getpid(),)), lambda done, total: steps.append(done)
-    )
+    meter = OwnProcess(os.getpid())
+    result = await run_load(plan(tmp_path, script, pki, orders), lambda done, total: steps.append(done), meter)
     assert result.report.installed == 2, result.report.failures
     assert steps == [1, 2]
+    assert meter.settlings == 1
     assert result.server_cpu_seconds is not None
+    assert result.server_cpu_ms_per_download == {"all": result.server_cpu_seconds["all"] * 500}
     assert json.loads(result.to_json())["report"]["devices"] == 2
     again = await run_load(plan(tmp_path, script, pki, orders), lambda done, total: None)
     assert again.server_cpu_seconds is None
@@ -220,8 +238,18 @@ async def test_a_server_process_that_is_not_there_stops_the_run_before_it_starts
     script: Script, pki: Pki, tmp_path: Path, ended: int
 ) -> None:
     with pytest.raises(ProcessLookupError):
-        await run_load(plan(tmp_path, script, pki, f"1${HOST}$A", server_pids=(ended,)), lambda done, total: None)
+        await run_load(plan(tmp_path, script, pki, f"1${HOST}$A"), lambda done, total: None, OwnProcess(ended))
     assert script.seen == []
+
+
+async def test_a_server_process_that_ends_on_the_way_leaves_the_figure_open(
+    script: Script, pki: Pki, checking: CheckingServer, tmp_path: Path
+) -> None:
+    meter = OwnProcess(os.getpid(), ends=True)
+    result = await run_load(plan(tmp_path, script, pki, f"1${HOST}$A"), lambda done, total: None, meter)
+    assert result.report.installed == 1
+    assert result.server_cpu_seconds is None
+    assert result.server_cpu_ms_per_download is None
 
 
 @pytest.mark.parametrize(("text", "complaint"), [("", "no activation code"), ("1$a$B\nnonsense", "line 2")])

@@ -127,7 +127,9 @@ async def test_database_that_ends_is_started_again(prepared: Settings) -> None:
         os.kill(before, signal.SIGQUIT)
         assert process.stderr is not None
         told = next(line for line in process.stderr if "the database runs again" in line)
-        assert database.pid == json.loads(told)["database_pid"] != before
+        after = json.loads(told)["database_pid"]
+        assert after is not None
+        assert database.pid == after != before
         process.send_signal(signal.SIGTERM)
         assert process.wait() == 0
     assert database.pid is None

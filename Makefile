@@ -31,8 +31,8 @@ lint: $(READY) ## style, format, types and import rules
 bench: $(READY) ## measure downloads per second and what they cost
 	$(BIN)/python tools/bench.py $(ARGS)
 
-run: $(READY) ## run the server; see smdp serve --help
-	$(BIN)/smdp serve $(ARGS)
+run: $(READY) ## run the server; without settings of your own, on generated test certificates in var/
+	$(BIN)/python tools/run.py $(ARGS)
 
 docs: $(READY) ## write the generated pages of docs/ again
 	$(BIN)/python tools/docs.py

@@ -28,14 +28,19 @@ _IDLE_SECONDS = 75.0
 async def answer(services: Services, stop: asyncio.Event) -> None:
     """Listen on every interface until `stop`, then let running requests end within the drain time."""
     gate = Gate()
-    settings = services.settings
-    async with AsyncExitStack() as stack:
-        await stack.enter_async_context(operations(services, gate))
-        drained = await stack.enter_async_context(AsyncExitStack())
-        for app, name, context in _interfaces(services, gate):
-            await drained.enter_async_context(_listening(app, settings, name, context))
+    async with answering(services, gate):
         await stop.wait()
         gate.open = False
+
+
+@asynccontextmanager
+async def answering(services: Services, gate: Gate) -> AsyncIterator[None]:
+    """All listeners of this process; the one for operations closes last, so that draining can be watched."""
+    async with AsyncExitStack() as stack:
+        await stack.enter_async_context(operations(services, gate))
+        for app, name, context in _interfaces(services, gate):
+            await stack.enter_async_context(_listening(app, services.settings, name, context))
+        yield
 
 
 @asynccontextmanager

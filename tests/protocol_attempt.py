@@ -17,7 +17,7 @@ from tests.protocol_stage import NAME, Stage
 
 @dataclass(slots=True, kw_only=True)
 class Attempt:
-    """What an LPA holds during one session. `sent` keeps the last bytes handed to the server, by function."""
+    """What an LPA holds during one session. `sent` keeps the card's last bytes, by function."""
 
     stage: Stage
     card: Card
@@ -65,8 +65,9 @@ class Attempt:
 
     async def authenticate(self, message: bytes | None = None) -> Authenticated:
         """AuthenticateClient, with the card's BF38 unless other bytes are given."""
-        self.sent["authenticate"] = self.challenged() if message is None else message
-        self.authenticated = await self.stage.downloads.authenticate_client(self.id, self.sent["authenticate"])
+        if message is None:
+            message = self.sent["authenticate"] = self.challenged()
+        self.authenticated = await self.stage.downloads.authenticate_client(self.id, message)
         return self.authenticated
 
     def prepared(self, code: str | None = None, hash_cc: bytes | None = None) -> bytes:
@@ -81,8 +82,9 @@ class Attempt:
 
     async def deliver(self, code: str | None = None, message: bytes | None = None) -> bytes:
         """GetBoundProfilePackage, with the card's BF21 unless other bytes are given."""
-        self.sent["deliver"] = self.prepared(code) if message is None else message
-        return await self.stage.downloads.get_bound_profile_package(self.id, self.sent["deliver"])
+        if message is None:
+            message = self.sent["deliver"] = self.prepared(code)
+        return await self.stage.downloads.get_bound_profile_package(self.id, message)
 
     async def begun(self) -> Attempt:
         """InitiateAuthentication and AuthenticateClient."""

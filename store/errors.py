@@ -23,6 +23,8 @@ _AWAY = (
     asyncpg.ReadOnlySQLTransactionError,
     asyncpg.InvalidCatalogNameError,
     asyncpg.InvalidAuthorizationSpecificationError,
+    # The driver's state machine stumbles over a connection that breaks at the very moment it is used.
+    asyncpg.InternalClientError,
     OSError,
     TimeoutError,
 )

@@ -314,4 +314,5 @@ async def test_every_method_is_one_statement(pool: Pool) -> None:
                     messages=(message(),),
                 )
             )
-    assert len(seen) == 4
+            await asyncio.sleep(0)  # The driver tells its loggers in the next turn of the loop.
+            assert len(seen) == 4 or number == 1

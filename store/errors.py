@@ -41,7 +41,8 @@ def translated() -> Iterator[None]:
         raise Unavailable(f"the database is away: {type(error).__name__}") from error
     except asyncpg.InterfaceError as error:
         # The driver has one class for a closed connection and for a wrong call of ours; a wrong value is a ValueError.
-        if isinstance(error, ValueError) or "clos" not in str(error):
+        # A connection of a pool that dies between two statements is said to have been released.
+        if isinstance(error, ValueError) or not any(word in str(error) for word in ("clos", "released")):
             raise
         raise Unavailable("the connection to the database was lost") from error
     except asyncpg.PostgresError as error:

@@ -18,7 +18,7 @@ _ACQUIRE_SECONDS = 5.0
 _STATEMENT_SECONDS = 10.0
 _CONNECT_SECONDS = 5.0
 _TRIES = 5
-_GIVING_BACK = (asyncpg.InternalClientError, asyncpg.InterfaceError, asyncpg.PostgresError, OSError, TimeoutError)
+_LETTING_GO = (asyncpg.InternalClientError, asyncpg.InterfaceError, asyncpg.PostgresError, OSError, TimeoutError)
 
 Record = asyncpg.Record
 Row = Any
@@ -79,8 +79,9 @@ class Pool:
             try:
                 yield Connection(connection)
             except BaseException as error:
-                if not connection.is_closed():
-                    with suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+                # A dying connection has given itself back, and the driver then refuses even to say that it is closed.
+                with suppress(*_LETTING_GO):
+                    if not connection.is_closed():
                         await transaction.rollback()
                 if isinstance(error, RACES):
                     raise Unavailable("two changes stood in each other's way") from error
@@ -108,7 +109,7 @@ class Pool:
         finally:
             # What the statement said stands, whatever becomes of its connection afterwards: a dying connection gives
             # itself back, and the driver may then find it given back twice.
-            with suppress(*_GIVING_BACK):
+            with suppress(*_LETTING_GO):
                 await self._pool.release(connection)
 
 

@@ -124,19 +124,36 @@ async def test_an_interrupted_work_leaves_the_connection_clean(database: str) ->
     await pool.close()
 
 
-async def test_a_terminated_session_is_unavailable_and_replaced(database: str) -> None:
-    pool = await open_pool(database, 1)
+async def _terminate_others(database: str) -> None:
+    """End every session of the database but our own, and wait for their ends."""
     killer = await asyncpg.connect(database)
-    await pool.fetch_one(ONE)
     await killer.execute(
         "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
         "WHERE datname = current_database() AND pid <> pg_backend_pid()"
     )
     await killer.close()
+
+
+async def test_a_terminated_session_is_unavailable_and_replaced(database: str) -> None:
+    pool = await open_pool(database, 1)
+    await pool.fetch_one(ONE)
+    await _terminate_others(database)
     with suppress(Unavailable):  # Unless the driver has seen the end of its connection before we ask.
         await pool.fetch_one(ONE)
     row = await pool.fetch_one(ONE)
     assert row is not None
+    await pool.close()
+
+
+async def test_a_session_terminated_inside_a_transaction_is_unavailable(database: str) -> None:
+    pool = await open_pool(database, 1)
+    await new_tenant(pool)
+    with pytest.raises(Unavailable):
+        async with Orderings(pool).begin(1) as work:
+            await work.tell(message())
+            await _terminate_others(database)
+            await work.tell(message())
+    assert await Outbox(pool).depth() == (0, 0.0)
     await pool.close()
 
 

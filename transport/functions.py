@@ -27,7 +27,7 @@ _log = structlog.get_logger("http")
 
 JSON = "application/json"
 RETRY_AFTER_SECONDS = 2
-_PROTOCOL = {"X-Admin-Protocol": "gsma/rsp/v2.5.0"}
+_PROTOCOL = {"X-Admin-Protocol": "gsma/rsp/v2.5.0", hdrs.SERVER: "smdp-flex"}
 _JSON_HEADERS = {**_PROTOCOL, hdrs.CONTENT_TYPE: "application/json;charset=UTF-8"}
 
 
@@ -115,7 +115,7 @@ class Interface:
         return response
 
     def _admit(self, request: web.Request) -> None:
-        wait = self.throttle.wait(request.remote or "") if self.throttle else 0.0
+        wait = 0.0 if self.throttle is None else self.throttle.wait(request.remote or "")
         if wait:
             text = "Too many requests from this address. Wait as long as Retry-After says."
             raise Turned(status=429, text=text, retry_after=math.ceil(wait))

@@ -1,4 +1,4 @@
-"""The ASN.1 module of `rsp/asn1`, compiled on first use: whole messages to values and back (SGP.22 v2.5, annex H).
+"""The ASN.1 modules of `rsp/asn1`, compiled on first use: whole messages to values and back (SGP.22 v2.5, SGP.32 v1.2).
 
 The only user of asn1tools, and the place where its faults are worked round. The download path slices with `rsp.tlv`.
 """
@@ -18,15 +18,16 @@ _OBJECT_IDENTIFIERS = frozenset({"smdpOid", "dpOid", "vendorOid"})
 
 @cache
 def _module() -> Any:
-    source = files("rsp").joinpath("asn1", "rsp.asn").read_text(encoding="ascii")
-    return asn1tools.compile_string(source, "der")
+    folder = files("rsp").joinpath("asn1")
+    sources = [folder.joinpath(name).read_text(encoding="ascii") for name in ("rsp.asn", "iot.asn")]
+    return asn1tools.compile_string("\n".join(sources), "der")
 
 
 def encode(type_name: str, value: object) -> bytes:
     """DER of `value`, a structure as asn1tools takes it: dict, list, (alternative, value), (octets, bit count).
 
     Certificates and other open types are whole TLVs. Raises Malformed when the value does not fit the type or its
-    sizes, KeyError for a type the module does not have.
+    sizes, KeyError for a type the modules do not have.
     """
     kind = _module().types[type_name]
     try:
@@ -40,7 +41,7 @@ def encode(type_name: str, value: object) -> bytes:
 def decode(type_name: str, data: bytes) -> Any:
     """Value of `data`, which holds one object of the type and nothing more; in the forms `encode` takes.
 
-    Unknown members after the known ones are skipped. Raises Malformed, or KeyError for a type the module does not have.
+    Unknown members after the known ones are skipped. Raises Malformed, or KeyError for a type the modules do not have.
     """
     kind = _module().types[type_name]
     try:

@@ -41,7 +41,7 @@ Provided = PackageAnswer | DataResponse | DataError | TriggerResult | ResponseEr
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProvidedResult:
-    """ProvideEimPackageResult: the EID where the device sent it, the result, and the notifications sent along, as received."""
+    """ProvideEimPackageResult: the EID where the device sent it, the result, and notifications as received."""
 
     eid: Eid | None
     result: Provided

@@ -51,7 +51,9 @@ class Gauges:
         orders = await self._statistics.orders_by_state()
         for state in OrderState:
             self._orders.labels(state.value).set(orders.get(state.value, 0))
-        for outcome, count in (await self._statistics.notifications_by_outcome()).items():
+        # Of all outcomes only `pending` can become empty again, and then no row speaks of it.
+        outcomes = {"pending": 0, **await self._statistics.notifications_by_outcome()}
+        for outcome, count in outcomes.items():
             self._notifications.labels(outcome).set(count)
         depth, age = await self._outbox.depth()
         self._depth.set(depth)

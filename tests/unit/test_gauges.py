@@ -1,0 +1,94 @@
+"""The gauges over the database show what stands there now, also when a group has become empty."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+from certs_cases import NAMES, NOW, fresh_vault
+from prometheus_client import CollectorRegistry
+
+from certs.folder import init
+from crypto.curves import Curve
+from server.gauges import Gauges
+from smdp.ports import ClaimedMessage
+
+
+class Counted:
+    """What the tables would say."""
+
+    def __init__(self) -> None:
+        self.orders: Mapping[str, int] = {}
+        self.notifications: Mapping[str, int] = {}
+        self.unsent = (0, 0.0)
+
+    async def orders_by_state(self) -> Mapping[str, int]:
+        return self.orders
+
+    async def notifications_by_outcome(self) -> Mapping[str, int]:
+        return self.notifications
+
+    async def depth(self) -> tuple[int, float]:
+        return self.unsent
+
+    async def claim_messages(self, most: int, lease_seconds: float) -> list[ClaimedMessage]:
+        raise AssertionError("gauges claim nothing")
+
+    async def sent(self, message_id: int) -> None:
+        raise AssertionError("gauges send nothing")
+
+    async def retry(self, message_id: int, delay_seconds: float, error: str) -> None:
+        raise AssertionError("gauges send nothing")
+
+    async def bury(self, message_id: int, error: str) -> None:
+        raise AssertionError("gauges send nothing")
+
+
+@pytest.fixture
+async def gauges(tmp_path: Path) -> tuple[Gauges, Counted, CollectorRegistry]:
+    vault = fresh_vault(tmp_path)
+    pki = await init(tmp_path / "pki", vault, names=NAMES, curves=[Curve.P256], now=NOW)
+    counted, registry = Counted(), CollectorRegistry()
+    return Gauges(registry, counted, counted, pki, lambda: NOW), counted, registry
+
+
+async def test_notifications_that_were_judged_are_no_longer_pending(
+    gauges: tuple[Gauges, Counted, CollectorRegistry],
+) -> None:
+    shown, counted, registry = gauges
+    counted.notifications = {"pending": 3}
+    await shown.refresh()
+    assert registry.get_sample_value("smdp_notifications", {"outcome": "pending"}) == 3
+    counted.notifications = {"installed": 3}
+    await shown.refresh()
+    assert registry.get_sample_value("smdp_notifications", {"outcome": "pending"}) == 0
+    assert registry.get_sample_value("smdp_notifications", {"outcome": "installed"}) == 3
+
+
+async def test_orders_that_left_a_state_are_no_longer_counted_in_it(
+    gauges: tuple[Gauges, Counted, CollectorRegistry],
+) -> None:
+    shown, counted, registry = gauges
+    counted.orders, counted.unsent = {"released": 2}, (4, 7.5)
+    await shown.refresh()
+    counted.orders = {"installed": 2}
+    await shown.refresh()
+    assert registry.get_sample_value("smdp_orders", {"state": "released"}) == 0
+    assert registry.get_sample_value("smdp_orders", {"state": "installed"}) == 2
+    assert registry.get_sample_value("smdp_outbox_messages") == 4
+    assert registry.get_sample_value("smdp_outbox_oldest_seconds") == 7.5
+
+
+async def test_every_certificate_in_use_shows_its_time_left(
+    gauges: tuple[Gauges, Counted, CollectorRegistry],
+) -> None:
+    shown, _, registry = gauges
+    await shown.refresh()
+    left = {
+        sample.labels["certificate"].partition("-")[0]: sample.value / 86400
+        for metric in registry.collect()
+        for sample in metric.samples
+        if sample.name == "smdp_certificate_valid_seconds"
+    }
+    assert {name: round(days) for name, days in left.items()} == {"DPauth": 3650, "DPpb": 3650, "DPtls": 398}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import Any, TypeVar
@@ -49,10 +50,17 @@ class Connection:
 
 
 class Pool:
-    """Connections to one database. Every method raises Unavailable when the database is away."""
+    """Connections to one database. Every method raises Unavailable when the database is away.
 
-    def __init__(self, pool: Any) -> None:
+    The driver's pool makes and mends the connections. What comes back in order is kept here for the next statement: to
+    hand a connection back to the driver and to ask for it again takes it two tasks, more than most statements cost.
+    """
+
+    def __init__(self, pool: Any, size: int) -> None:
         self._pool = pool
+        self._turns = asyncio.Semaphore(size)
+        self._kept: list[Any] = []
+        self._closing = False
 
     async def execute(self, statement: Statement, **values: object) -> None:
         """Runs `statement` as a transaction of its own, in one round trip."""
@@ -91,26 +99,69 @@ class Pool:
 
     async def close(self) -> None:
         """Waits for statements under way and closes every connection."""
+        self._closing = True
+        while self._kept:
+            await self._hand_back(self._kept.pop())
         await self._pool.close()
 
     async def _run(self, work: Callable[[Connection], Awaitable[T]]) -> T:
         for _ in range(_TRIES):
-            async with self._connection() as connection:
-                with suppress(*RACES):
+            with suppress(*RACES):
+                async with self._connection() as connection:
                     return await work(Connection(connection))
         raise Unavailable("changes keep standing in each other's way")
 
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[Any]:
         with translated():
-            connection = await self._pool.acquire(timeout=_ACQUIRE_SECONDS)
+            await self._wait_for_turn()
         try:
-            yield connection
+            with translated():
+                connection = await self._take()
+            try:
+                yield connection
+            except BaseException:
+                await self._hand_back(connection)
+                raise
+            await self._keep(connection)
         finally:
-            # What the statement said stands, whatever becomes of its connection afterwards: a dying connection gives
-            # itself back, and the driver may then find it given back twice.
-            with suppress(*_LETTING_GO):
-                await self._pool.release(connection)
+            self._turns.release()
+
+    async def _wait_for_turn(self) -> None:
+        """No more than `size` connections are in use. Raises TimeoutError."""
+        if not self._turns.locked():
+            await self._turns.acquire()
+            return
+        async with asyncio.timeout(_ACQUIRE_SECONDS):
+            await self._turns.acquire()
+
+    async def _take(self) -> Any:
+        while self._kept:
+            connection = self._kept.pop()
+            if _is_alive(connection):
+                return connection
+            await self._hand_back(connection)
+        return await self._pool.acquire(timeout=_ACQUIRE_SECONDS)
+
+    async def _keep(self, connection: Any) -> None:
+        if self._closing or not _is_alive(connection):
+            await self._hand_back(connection)
+        else:
+            self._kept.append(connection)
+
+    async def _hand_back(self, connection: Any) -> None:
+        """Let the driver see to a connection: it stops what still runs on it, and replaces it when it is dead."""
+        # What the statement said stands, whatever becomes of its connection afterwards: a dying connection gives
+        # itself back, and the driver may then find it given back twice.
+        with suppress(*_LETTING_GO):
+            await self._pool.release(connection)
+
+
+def _is_alive(connection: Any) -> bool:
+    try:
+        return not connection.is_closed()
+    except asyncpg.InterfaceError:  # It has died and given itself back; the driver answers nothing about it any more.
+        return False
 
 
 async def open_pool(dsn: str, size: int) -> Pool:
@@ -126,7 +177,7 @@ async def open_pool(dsn: str, size: int) -> Pool:
             reset=_leave,
             server_settings={"application_name": "smdp-flex", "timezone": "UTC", "jit": "off"},
         )
-    return Pool(pool)
+    return Pool(pool, size)
 
 
 async def _leave(_: object) -> None:

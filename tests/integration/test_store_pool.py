@@ -1,0 +1,63 @@
+"""The pool keeps connections between statements, never more than its size, and leaves none behind."""
+
+from __future__ import annotations
+
+import asyncio
+
+import asyncpg
+import pytest
+
+from store.compiled import Statement
+from store.pool import open_pool
+
+BACKEND = Statement("SELECT pg_backend_pid() AS pid", ())
+SLOW = Statement("SELECT pg_backend_pid() AS pid, pg_sleep(0.05)", ())
+ENDLESS = Statement("SELECT pg_sleep(60)", ())
+
+
+async def _sessions(database: str) -> int:
+    """Sessions of the database without our own."""
+    observer = await asyncpg.connect(database)
+    try:
+        return int(
+            await observer.fetchval(
+                "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )
+        )
+    finally:
+        await observer.close()
+
+
+async def test_statements_one_after_another_use_one_connection(database: str) -> None:
+    pool = await open_pool(database, 4)
+    pids = {(await pool.fetch(BACKEND))[0]["pid"] for _ in range(5)}
+    async with pool.transaction() as connection:
+        pids.add((await connection.fetch(BACKEND))[0]["pid"])
+    assert len(pids) == 1
+    await pool.close()
+
+
+async def test_many_statements_at_once_share_as_many_connections_as_the_pool_has(database: str) -> None:
+    pool = await open_pool(database, 3)
+    rows = await asyncio.gather(*(pool.fetch_one(SLOW) for _ in range(9)))
+    assert len({row["pid"] for row in rows if row}) == 3
+    await pool.close()
+
+
+async def test_an_abandoned_statement_is_stopped_and_its_connection_serves_on(database: str) -> None:
+    pool = await open_pool(database, 1)
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.05):
+            await pool.fetch(ENDLESS)
+    assert await pool.fetch_one(BACKEND)
+    await pool.close()
+
+
+async def test_closing_waits_for_statements_and_leaves_no_session(database: str) -> None:
+    pool = await open_pool(database, 2)
+    await pool.fetch(BACKEND)
+    under_way = asyncio.ensure_future(pool.fetch(SLOW))
+    await asyncio.sleep(0)
+    await pool.close()
+    assert (await under_way)[0]["pid"]
+    assert await _sessions(database) == 0

@@ -159,6 +159,15 @@ def test_events_below_the_level_are_dropped(stream: io.StringIO) -> None:
     assert stream.getvalue() == ""
 
 
+def test_events_below_the_level_cost_no_formatting(stream: io.StringIO) -> None:
+    class Costly:
+        def __str__(self) -> str:
+            raise AssertionError("formatted for nothing")
+
+    logs.get("t").debug("quiet", holder=Costly())
+    assert stream.getvalue() == ""
+
+
 def test_console_form_is_a_line_for_people(stream: io.StringIO) -> None:
     logs.configure(form="console", stream=stream)
     logs.get("area").info("hello", order_id=1, passphrase="hunter2")

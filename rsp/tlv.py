@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+
+import msgspec
 
 from rsp.errors import Malformed
 
@@ -12,11 +13,11 @@ _MAX_LENGTH_BYTES = 4
 _MAX_OID_BYTES = 128
 
 
-@dataclass(frozen=True, slots=True)
-class Tlv:
+class Tlv(msgspec.Struct, frozen=True, gc=False):
     """One data object inside a buffer: where its tag starts, where its value starts, where it ends.
 
-    `tag` is the integer of the tag bytes as written, for example 0xBF38.
+    `tag` is the integer of the tag bytes as written, for example 0xBF38. A download makes hundreds of these objects,
+    and a struct is made several times faster than a frozen dataclass.
     """
 
     data: bytes

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import IntEnum
 from pathlib import Path
+from typing import Self
 
 from cryptography.hazmat.primitives.asymmetric import ec
 
@@ -363,7 +364,7 @@ class Card(LocalManagement):
         random: Callable[[int], bytes] = secrets.token_bytes,
         now: Callable[[], datetime] = utc_now,
         misbehave: frozenset[Misbehaviour] = frozenset(),
-    ) -> Card:
+    ) -> Self:
         """A card from what `to_bytes` wrote. Raises ValueError when `data` is something else."""
         image = CardImage.from_bytes(data)
         return cls(
@@ -389,6 +390,6 @@ class Card(LocalManagement):
         fresh.replace(path)
 
     @classmethod
-    def load(cls, path: Path) -> Card:
+    def load(cls, path: Path) -> Self:
         """The card that `save` wrote."""
         return cls.from_bytes(path.read_bytes())

@@ -16,7 +16,7 @@ from simulator.euicc_info import CiLists, EuiccProperties, Resources, euicc_info
 from simulator.metadata import CLASS_TEST, AuthorisationRule
 from simulator.misbehaviour import Misbehaviour
 from simulator.notifications import Event, Notification
-from simulator.profiles import Profile
+from simulator.profiles import Outcome, Profile
 
 _NOTHING_TO_DELETE = 1
 _ICCID_NOT_FOUND = 1
@@ -159,29 +159,40 @@ class LocalManagement:
     def enable_profile(self, request: bytes) -> bytes:
         """Enable a profile, disabling the enabled one, tag BF31."""
         identifier, refresh = _target_and_refresh(request, 0xBF31)
-        outcome, enabled, disabled = self.memory.profiles.enable(identifier)
-        if disabled is not None:
-            self._notify(disabled, Event.DISABLE)
-        if enabled is not None:
-            self._notify(enabled, Event.ENABLE)
-            self.refreshes += refresh
+        outcome = self._enable(identifier)
+        self.refreshes += refresh and outcome is Outcome.OK
         return _result(0xBF31, outcome)
 
     def disable_profile(self, request: bytes) -> bytes:
         """Disable the enabled profile, tag BF32."""
         identifier, refresh = _target_and_refresh(request, 0xBF32)
-        outcome, disabled = self.memory.profiles.disable(identifier)
-        if disabled is not None:
-            self._notify(disabled, Event.DISABLE)
-            self.refreshes += refresh
+        outcome = self._disable(identifier)
+        self.refreshes += refresh and outcome is Outcome.OK
         return _result(0xBF32, outcome)
 
     def delete_profile(self, request: bytes) -> bytes:
         """Delete a disabled profile, tag BF33."""
-        outcome, deleted = self.memory.profiles.delete(der.only_child(der.parse(request, 0xBF33)))
+        return _result(0xBF33, self._delete(der.only_child(der.parse(request, 0xBF33))))
+
+    def _enable(self, identifier: tlv.Tlv) -> Outcome:
+        outcome, enabled, disabled = self.memory.profiles.enable(identifier)
+        if disabled is not None:
+            self._notify(disabled, Event.DISABLE)
+        if enabled is not None:
+            self._notify(enabled, Event.ENABLE)
+        return outcome
+
+    def _disable(self, identifier: tlv.Tlv) -> Outcome:
+        outcome, disabled = self.memory.profiles.disable(identifier)
+        if disabled is not None:
+            self._notify(disabled, Event.DISABLE)
+        return outcome
+
+    def _delete(self, identifier: tlv.Tlv) -> Outcome:
+        outcome, deleted = self.memory.profiles.delete(identifier)
         if deleted is not None:
             self._deleted(deleted)
-        return _result(0xBF33, outcome)
+        return outcome
 
     def reset_memory(self, request: bytes) -> bytes:
         """Delete operational (bit 0) or test (bit 1) profiles, forget the default address (bit 2), tag BF34."""

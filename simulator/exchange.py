@@ -90,12 +90,36 @@ def _unobserved(function: str, seconds: float) -> None:  # noqa: ARG001 -- the s
     return None
 
 
+class Interference(Enum):
+    """What happens to one attempt on its way: nothing, or one of the two messages is lost."""
+
+    NONE = "none"
+    LOSE_REQUEST = "lose request"
+    LOSE_ANSWER = "lose answer"
+
+
+Interfere = Callable[[str, int], Interference]
+
+
+def _undisturbed(function: str, attempt: int) -> Interference:  # noqa: ARG001 -- the signature of a hook
+    return Interference.NONE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Binding:
+    """How a reference point marks its messages: the content type, and the X-Admin-Protocol of requests."""
+
+    content_type: str = "application/json"
+    protocol: str = PROTOCOL
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Habits:
     """How a peer behaves on the wire.
 
     `pause` waits before a retry (seconds); `before_request(function, attempt)` runs before every attempt, counted
-    from 1; `observe(function, seconds)` gets the time of every answered attempt, connecting included.
+    from 1, and may raise NoAnswer; `observe(function, seconds)` gets the time of every answered attempt, connecting
+    included; `interfere(function, attempt)` decides whether a message of the attempt is lost.
     """
 
     connections: Connections = Connections.KEPT
@@ -104,6 +128,7 @@ class Habits:
     pause: Pause = asyncio.sleep
     before_request: BeforeRequest = _nothing_before
     observe: Observe = _unobserved
+    interfere: Interfere = _undisturbed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,11 +200,13 @@ class Exchange:
         addresses: Mapping[str, tuple[str, int]],
         habits: Habits | None = None,
         user_agent: str | None = None,
+        binding: Binding | None = None,
     ) -> None:
         self.habits = habits or Habits()
         self._tls = tls
         self._addresses = addresses
-        self._headers = {"Content-Type": "application/json", "X-Admin-Protocol": PROTOCOL}
+        marks = binding or Binding()
+        self._headers = {"Content-Type": marks.content_type, "X-Admin-Protocol": marks.protocol}
         self._skip = _AUTOMATIC_HEADERS | (frozenset() if user_agent else {"User-Agent"})
         if user_agent:
             self._headers["User-Agent"] = user_agent
@@ -216,13 +243,17 @@ class Exchange:
             )
         return self._session
 
-    async def post(self, host: str, path: str, body: bytes, retries: Retries | None = None) -> Answer:
+    async def post(
+        self, host: str, path: str, body: bytes, retries: Retries | None = None, *, function: str = ""
+    ) -> Answer:
         """POST `body` until an answer comes that is not 502, 503 or 504.
+
+        `function` names what is asked where the end of the path does not.
 
         Raises NoAnswer after the last attempt and for names outside the address book, ProtocolFault when the
         server's certificate does not verify or its answer is not HTTP.
         """
-        function = path.rpartition("/")[2]
+        function = function or path.rpartition("/")[2]
         if host.lower() not in self._addresses:
             raise NoAnswer(function, f"{host} is not in the address book of this simulator: add its host and port")
         bounds = retries or self.habits.retries
@@ -230,7 +261,7 @@ class Exchange:
         what = "no attempt was allowed"
         for attempt in range(1, bounds.attempts + 1):
             await self.habits.before_request(function, attempt)
-            found = await self._try(host, path, body, attempt)
+            found = await self._try(f"https://{host}{path}", function, body, attempt)
             if isinstance(found, Answer):
                 return found
             what = found.what
@@ -240,26 +271,30 @@ class Exchange:
             pause = min(pause * 2, bounds.longest_pause)
         raise NoAnswer(function, what)
 
-    async def _try(self, host: str, path: str, body: bytes, attempt: int) -> Answer | _Lost:
-        function = path.rpartition("/")[2]
+    async def _try(self, url: str, function: str, body: bytes, attempt: int) -> Answer | _Lost:
+        interference = self.habits.interfere(function, attempt)
+        if interference is Interference.LOSE_REQUEST:
+            return _Lost(what="the request was lost on its way")
         try:
-            answer = await self._once(host, path, body, attempt)
+            answer = await self._once(url, function, body, attempt)
         except aiohttp.ClientConnectorCertificateError as error:
-            raise ProtocolFault(function, f"the TLS certificate of {host} is not trusted: {error}") from error
+            raise ProtocolFault(function, f"the TLS certificate behind {url} is not trusted: {error}") from error
         except aiohttp.ClientResponseError as error:
             raise ProtocolFault(function, f"the answer is not readable HTTP: {error.message}") from error
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             return _Lost(what=f"{type(error).__name__}: {error}")
+        if interference is Interference.LOSE_ANSWER:
+            return _Lost(what="the answer was lost on its way")
         if answer.status in _PASSING:
             asked = _retry_after(answer.headers.get("Retry-After"))
             return _Lost(what=f"HTTP {answer.status}", asked_pause=asked)
         return answer
 
-    async def _once(self, host: str, path: str, body: bytes, attempt: int) -> Answer:
+    async def _once(self, url: str, function: str, body: bytes, attempt: int) -> Answer:
         started = perf_counter()
-        async with self._open().post(f"https://{host}{path}", data=body, allow_redirects=False) as response:
+        async with self._open().post(url, data=body, allow_redirects=False) as response:
             content = await response.read()
-            self.habits.observe(path.rpartition("/")[2], perf_counter() - started)
+            self.habits.observe(function, perf_counter() - started)
             return Answer(status=response.status, headers=response.headers, body=content, attempt=attempt)
 
 

@@ -36,3 +36,21 @@ class Misbehaviour(Enum):
     WRONG_CANCEL_SIGNATURE = auto()
     WRONG_CANCEL_OID = auto()
     REFUSE_CANCEL = auto()
+
+    # eUICC packages (SGP.32) ---------------------------------------------------------------------------------------
+
+    WRONG_PACKAGE_RESULT_SIGNATURE = auto()
+    OLD_PACKAGE_RESULT_SIGNATURE = auto()
+    """Over the result and the eIM's signature, as SGP.32 1.0.1 has it, instead of the association token."""
+    UNSIGNED_PACKAGE_ERROR = auto()
+    """A good package is answered as if its signature were wrong."""
+    PACKAGE_UNDEFINED_ERROR = auto()
+    """A good package is refused with a signed undefinedError."""
+    ECALL_ACTIVE = auto()
+    CAT_BUSY = auto()
+    FAIL_COMMAND = auto()
+    """Every command of a package ends with undefinedError."""
+    INTERRUPT_PACKAGE = auto()
+    """Processing of a package is interrupted before its first command."""
+    REFUSE_ROLLBACK = auto()
+    """ProfileRollback ends with undefinedError and changes nothing."""

@@ -12,7 +12,8 @@ from simulator import der, metadata
 from simulator.metadata import PPR_NO_DELETION, PPR_NO_DISABLING, ProfileMetadata
 
 _DEFAULT_TAGS = (0x5A, 0x4F, 0x9F70, 0x90, 0x91, 0x92, 0x93, 0x94, 0x95)
-_ALL_TAGS = (*_DEFAULT_TAGS, 0xB6, 0xB7, 0xB8, 0x99, 0xBF22)
+# The last three are members of SGP.32: ecallIndication, fallbackAttribute, fallbackAllowed.
+_ALL_TAGS = (*_DEFAULT_TAGS, 0xB6, 0xB7, 0xB8, 0x99, 0xBF22, 0x9F7B, 0x9F26, 0x9F67)
 _DEFAULT_CLASS = tlv.wrap(0x95, b"\x02")
 _AID_PREFIX = bytes.fromhex("A0000005591010FFFFFFFF890000")
 _FIRST_SLOT = 0x10
@@ -126,6 +127,14 @@ class ProfileRegistry(list[Profile]):
             return Outcome.DISALLOWED_BY_POLICY, None
         self.put(replace(profile, state=ProfileState.DISABLED))
         return Outcome.OK, profile
+
+    def restore(self, profile: Profile) -> Profile | None:
+        """Enable `profile` whatever policy rules say, as a rollback does; returns the one that was disabled for it."""
+        current = self.enabled()
+        if current is not None:
+            self.put(replace(current, state=ProfileState.DISABLED))
+        self.put(replace(profile, state=ProfileState.ENABLED))
+        return current
 
     def delete(self, identifier: tlv.Tlv) -> tuple[Outcome, Profile | None]:
         """Delete a disabled profile."""

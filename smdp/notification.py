@@ -17,7 +17,15 @@ from rsp.status import Status
 from smdp.credentials import Wallet
 from smdp.order import TRANSITIONS as ORDER_STEPS
 from smdp.order import Order, OrderChange, OrderEvent
-from smdp.ports import DownloadWrite, NotificationStore, PendingNotification, SessionFinder, TransitionLost, Verdict
+from smdp.ports import (
+    LARGEST_NOTIFICATION,
+    DownloadWrite,
+    NotificationStore,
+    PendingNotification,
+    SessionFinder,
+    TransitionLost,
+    Verdict,
+)
 from smdp.progress import NotificationPoint, report
 from smdp.session import TRANSITIONS as SESSION_STEPS
 from smdp.session import Session, SessionChange, SessionEvent
@@ -47,7 +55,9 @@ class Notifications:
         self._now = now
 
     async def handle_notification(self, raw: bytes) -> None:
-        """Commit the bytes, whatever they are. Raises Unavailable when they cannot be committed."""
+        """Commit the bytes, whatever they are. Raises Unavailable when that fails, Malformed when they are too many."""
+        if len(raw) > LARGEST_NOTIFICATION:
+            raise Malformed(f"pendingNotification must be at most {LARGEST_NOTIFICATION} bytes")
         await self._inbox.keep_notification(raw, self._now())
 
     async def judge_pending(self, most: int, lease_seconds: float) -> int:

@@ -132,11 +132,15 @@ class Verdict:
     iccid: Iccid | None = None
 
 
+LARGEST_NOTIFICATION = 262_144
+"""Bytes of a notification that are kept: many times what a card can report."""
+
+
 class NotificationStore(Protocol):
     """The inbox of notifications: bytes first, judgement after."""
 
     async def keep_notification(self, raw: bytes, received_at: datetime) -> None:
-        """Commit the bytes; only after this may the answer be 204."""
+        """Commit at most LARGEST_NOTIFICATION bytes; only after this may the answer be 204."""
 
     async def claim_notifications(self, most: int, lease_seconds: float) -> list[PendingNotification]:
         """Take up to `most` unjudged rows for `lease_seconds`; no two callers get the same."""

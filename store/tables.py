@@ -29,6 +29,7 @@ from sqlalchemy import (
 )
 
 from smdp.order import OrderState, ProfileState
+from smdp.ports import LARGEST_NOTIFICATION
 from smdp.session import SessionState
 
 metadata = MetaData(
@@ -40,9 +41,6 @@ metadata = MetaData(
         "ck": "ck_%(table_name)s_%(constraint_name)s",
     }
 )
-
-LARGEST_NOTIFICATION = 262_144
-"""Bytes; the largest body the server reads, so that nothing it accepts is refused here."""
 
 
 def _id() -> Column[int]:

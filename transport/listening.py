@@ -14,6 +14,8 @@ from aiohttp import web
 _BACKLOG = 1024
 _MOST_HEADERS = 64
 _LONGEST_HEADER = 4096
+_LINGER_SECONDS = 2.0
+"""How long the rest of a refused body is read and dropped, so that the client gets to see its answer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +42,7 @@ async def listening(
         handle_signals=False,
         keepalive_timeout=patience.idle_seconds,
         shutdown_timeout=patience.drain_seconds,
+        lingering_time=_LINGER_SECONDS,
         max_headers=_MOST_HEADERS,
         max_line_size=_LONGEST_HEADER,
         max_field_size=_LONGEST_HEADER,

@@ -91,13 +91,13 @@ def _notification(found: Tlv) -> Iterator[int]:
 
 
 def _at(found: Tlv, path: tuple[int, ...]) -> Iterator[int]:
-    """The number at the end of `path`, if there is one."""
-    place: Tlv | None = found
-    for tag in path:
-        place = _members(place).get(tag) if place else None
-    if place is None or not path:
-        return
+    """The number at the end of `path`, if there is one; of several members of one tag it takes the first."""
+    place: Tlv | None = found if path else None
     try:
-        yield number(place, "seqNumber")
+        for tag in path:
+            # A notification holds two certificates of the same tag, so its members are not told apart by tag.
+            place = next((child for child in place.children() if child.tag == tag), None) if place else None
+        if place is not None:
+            yield number(place, "seqNumber")
     except Malformed:
         return

@@ -1,4 +1,4 @@
-"""The worker process: judges notifications, sends callbacks, watches the database's gauges."""
+"""The worker process: judges notifications, sends callbacks, watches gauges, removes what is past its time."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ _BATCH = 64
 _LEASE_SECONDS = 30.0
 _IDLE_SECONDS = 0.1
 _GAUGE_SECONDS = 5.0
+_RETENTION_SECONDS = 600.0
 _AWAY_SECONDS = 1.0
 
 Step = Callable[[], Awaitable[int]]
@@ -35,6 +36,7 @@ async def work(services: Services, stop: asyncio.Event) -> None:
     async with operations(services, gate), asyncio.TaskGroup() as jobs:
         jobs.create_task(_repeat("notifications", judge, _IDLE_SECONDS, stop))
         jobs.create_task(_repeat("callbacks", services.sender.send_due, _IDLE_SECONDS, stop))
+        jobs.create_task(_repeat("retention", services.retire, _RETENTION_SECONDS, stop))
         jobs.create_task(_repeat("gauges", gauges.refresh, _GAUGE_SECONDS, stop))
         await stop.wait()
         gate.open = False

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 
 import aiohttp
@@ -33,6 +33,7 @@ from store.directory import Operators
 from store.ordering import Orderings
 from store.outbox import Outbox
 from store.pool import open_pool
+from store.retention import Retirement
 from store.statistics import Counts
 from tenancy.operator import Directory
 from transport.metrics import HttpMetrics
@@ -55,6 +56,8 @@ class Services:
     ordering: Ordering
     sender: Sender
     metrics: HttpMetrics
+    retire: Callable[[], Awaitable[int]]
+    """Removes one batch of rows past their time."""
     watch: Callable[[], Gauges]
     """Makes the gauges over the database: for one process of a server only."""
 
@@ -88,6 +91,7 @@ async def opened(settings: Settings) -> AsyncIterator[Services]:
             ordering=Ordering(Orderings(pool), vault, policy, now),
             sender=Sender(outbox, {KIND: callbacks.send}),
             metrics=HttpMetrics(registry),
+            retire=partial(_retire, Retirement(pool), now),
             watch=partial(Gauges, registry, counts, outbox, pki, now),
         )
 
@@ -127,3 +131,7 @@ def _callback_session(pki: PkiFolder) -> aiohttp.ClientSession:
     context = client_context(None, pki.tls_certificate, pki.tls_key)
     context.load_verify_locations(pki.operator_ca)
     return aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=context, limit=64))
+
+
+async def _retire(retirement: Retirement, now: Callable[[], datetime]) -> int:
+    return await retirement.remove(now())

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, text
 
 from store import migrate
 from store.binaries import MINIMUM_MAJOR
-from store.tables import metadata
+from store.schema import metadata
 
 _DURABLE = {"fsync": "on", "full_page_writes": "on"}
 _COMMITS = frozenset({"on", "local", "remote_write", "remote_apply"})

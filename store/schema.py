@@ -1,0 +1,6 @@
+"""The whole schema: whoever compares or makes it imports `metadata` from here, so that no table is missed."""
+
+from store import eim_tables
+from store.tables import metadata
+
+__all__ = ["eim_tables", "metadata"]

@@ -10,7 +10,7 @@ from smdp.ports import ClaimedMessage
 from smdp.progress import ProgressInfo
 from tenancy.operator import Directory
 from transport.client import GsmaClient
-from webhooks.sender import Undeliverable
+from webhooks.sender import Undeliverable, Unwanted
 
 
 class OperatorCallbacks:
@@ -28,8 +28,10 @@ class OperatorCallbacks:
     async def send(self, message: ClaimedMessage) -> None:
         """Raises Unreachable or Undeliverable. The call id is the message's id: the same at every try."""
         operator = await self._directory.by_id(message.tenant_id)
-        if operator is None or not operator.callback_url:
-            raise Undeliverable("the operator has no callback address")
+        if operator is None:
+            raise Undeliverable("the operator is gone")
+        if not operator.callback_url:
+            raise Unwanted("the operator has no callback address")
         client = GsmaClient(self._session, operator.callback_url, self._timeout)
         info = msgspec.json.decode(message.body, type=ProgressInfo)
         await handle_download_progress_info(client, info, self._requester, f"smdp-{message.id}")

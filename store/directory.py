@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncpg
-from sqlalchemy import BigInteger, LargeBinary, Text, bindparam, func, insert, select, update
+from sqlalchemy import BigInteger, LargeBinary, Text, bindparam, delete, func, insert, select, update
 
 from store.compiled import compiled
 from store.pool import Pool, Row
@@ -30,7 +30,20 @@ _ADD = compiled(insert(tenants).values({name: bindparam(name) for name in _COLUM
 _ADD_CERTIFICATE = compiled(
     insert(tenant_certificates).values(fingerprint=bindparam("fingerprint"), tenant_id=bindparam("tenant_id"))
 )
-_CHANGE_CALLBACK = compiled(update(tenants).where(_ID).values(callback_url=bindparam("url", type_=Text)))
+_REMOVE_CERTIFICATE = compiled(
+    delete(tenant_certificates)
+    .where(
+        tenant_certificates.c.fingerprint == bindparam("fingerprint", type_=LargeBinary),
+        tenant_certificates.c.tenant_id == bindparam("tenant_id", type_=BigInteger),
+    )
+    .returning(tenant_certificates.c.tenant_id)
+)
+_CHANGEABLE = ("callback_url", "download_attempts", "confirmation_attempts", "active")
+_CHANGE = compiled(
+    update(tenants)
+    .where(_ID)
+    .values({name: bindparam(f"new_{name}", type_=tenants.c[name].type) for name in _CHANGEABLE})
+)
 
 
 class Operators:
@@ -76,9 +89,15 @@ class Operators:
         except asyncpg.UniqueViolationError as taken:
             raise _exists(taken) from None
 
-    async def change_callback(self, operator_id: int, callback_url: str) -> None:
-        """Set where the operator is told about downloads."""
-        await self._pool.execute(_CHANGE_CALLBACK, operator_id=operator_id, url=callback_url)
+    async def remove_certificate(self, operator_id: int, fingerprint: bytes) -> bool:
+        """The operator calls with this certificate no longer; False when it never did."""
+        values = {"fingerprint": fingerprint, "tenant_id": operator_id}
+        return await self._pool.fetch_one(_REMOVE_CERTIFICATE, **values) is not None
+
+    async def change_operator(self, operator: Operator) -> None:
+        """Store callback address, limits and activity."""
+        values = {f"new_{name}": getattr(operator, name) for name in _CHANGEABLE}
+        await self._pool.execute(_CHANGE, operator_id=operator.id, **values)
 
 
 def _operator(row: Row | None) -> Operator | None:

@@ -43,8 +43,11 @@ class Directory(Protocol):
     async def add_certificate(self, operator_id: int, fingerprint: bytes) -> None:
         """Let the operator call with one more certificate. Raises OperatorExists when another one holds it."""
 
-    async def change_callback(self, operator_id: int, callback_url: str) -> None:
-        """Set where the operator is told about downloads."""
+    async def remove_certificate(self, operator_id: int, fingerprint: bytes) -> bool:
+        """The operator calls with this certificate no longer; False when it never did."""
+
+    async def change_operator(self, operator: Operator) -> None:
+        """Store callback address, limits and activity of `operator`; an inactive one may not call."""
 
 
 class OperatorExists(Exception):  # noqa: N818 -- the name is the fact

@@ -15,12 +15,16 @@ from smdp.ports import ClaimedMessage, Outbox
 _log = structlog.get_logger("webhooks")
 
 
+class Unwanted(Exception):  # noqa: N818 -- the name is the outcome
+    """Nobody asked to be sent this message: it is done with, and nothing is wrong."""
+
+
 class Undeliverable(Exception):  # noqa: N818 -- the name is the outcome
     """No try will ever get this message through; the text says why."""
 
 
 Send = Callable[[ClaimedMessage], Awaitable[None]]
-"""Sends one message. Raises Unreachable to be asked again later, Undeliverable to give up."""
+"""Sends one message. Raises Unreachable to be asked again later, Undeliverable to give up, Unwanted to drop it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +66,9 @@ class Sender:
         except Unreachable as error:
             await self._outbox.retry(message.id, self._pace.pause(message.attempts), str(error))
             _log.warning("not delivered", message_id=message.id, line=message.line, attempts=message.attempts)
+        except Unwanted as unwanted:
+            await self._outbox.bury(message.id, str(unwanted))
+            _log.debug("not wanted", message_id=message.id, line=message.line)
         except Undeliverable as error:
             await self._outbox.bury(message.id, str(error))
             _log.error("given up", message_id=message.id, line=message.line, why=str(error))

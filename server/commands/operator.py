@@ -6,8 +6,9 @@ import asyncio
 import hashlib
 import json
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
@@ -56,41 +57,60 @@ def list_(
 @app.command("certificate")
 def certificate_(
     name: Annotated[str, typer.Argument(help="Name of the operator.")],
-    file: Annotated[Path, typer.Argument(help="One more client certificate (PEM or DER).")],
+    file: Annotated[Path, typer.Argument(help="A client certificate (PEM or DER).")],
     *,
+    remove: Annotated[bool, typer.Option("--remove", help="Take it away instead: calls with it get 403.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Let an operator call with one more certificate.
+    """Let an operator call with one more certificate, or with one less.
 
     Example: smdp operator certificate operator-a renewed.pem
+
+    Example: smdp operator certificate operator-a old.pem --remove
     """
+    from rsp.errors import Malformed
+
     fingerprint = _fingerprint(file)
 
     async def change(directory: Directory) -> Operator:
         operator = await _named(directory, name)
-        await directory.add_certificate(operator.id, fingerprint)
+        if not remove:
+            await directory.add_certificate(operator.id, fingerprint)
+        elif not await directory.remove_certificate(operator.id, fingerprint):
+            raise Malformed(f"{name} does not call with the certificate in {file}")
         return operator
 
     _show([_with_directory(change)], as_json=as_json)
 
 
-@app.command()
-def callback(
+@app.command("change")
+def change_(
     name: Annotated[str, typer.Argument(help="Name of the operator.")],
-    url: Annotated[str, typer.Argument(help="Base address of its ES2+ server; empty text to stop telling it.")],
     *,
+    callback_url: Annotated[
+        str | None, typer.Option(help="Base address of its ES2+ server; empty text to stop telling it.")
+    ] = None,
+    download_attempts: Annotated[int | None, typer.Option(min=1, help="Downloads begun before an order fails.")] = None,
+    confirmation_attempts: Annotated[int | None, typer.Option(min=1, help="Wrong codes before an order fails.")] = None,
+    active: Annotated[bool | None, typer.Option("--active/--inactive", help="Whether it may call.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Set where an operator is told about downloads.
+    """Change where an operator is told about downloads, its limits, and whether it may call.
 
-    Example: smdp operator callback operator-a https://callbacks.operator-a.example
+    Example: smdp operator change operator-a --callback-url https://callbacks.operator-a.example
     """
-    address = _base_url(url)
+    given = {
+        "callback_url": None if callback_url is None else _base_url(callback_url),
+        "download_attempts": download_attempts,
+        "confirmation_attempts": confirmation_attempts,
+        "active": active,
+    }
+    changes: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
 
     async def change(directory: Directory) -> Operator:
-        operator = await _named(directory, name)
-        await directory.change_callback(operator.id, address)
-        return await _named(directory, name)
+        operator = replace(await _named(directory, name), **changes)
+        await directory.change_operator(operator)
+        return operator
 
     _show([_with_directory(change)], as_json=as_json)
 
@@ -150,4 +170,5 @@ def _show(operators: list[Operator], *, as_json: bool) -> None:
         typer.echo(json.dumps(rows, indent=2))
         return
     for one in operators:
-        typer.echo(f"{one.name:<24}{one.requester_id:<24}{one.callback_url or 'is not told'}")
+        state = "" if one.active else "  inactive"
+        typer.echo(f"{one.name:<24}{one.requester_id:<24}{one.callback_url or 'is not told'}{state}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections.abc import AsyncIterator
 from dataclasses import replace
 
@@ -314,7 +315,33 @@ async def test_operators_are_listed_by_name_and_part_of_it(pool: Pool) -> None:
 
 async def test_a_callback_can_be_changed(pool: Pool) -> None:
     tenant = await new_tenant(pool)
-    await Operators(pool).change_callback(tenant, "https://new.example.com")
+    found = await Operators(pool).by_id(tenant)
+    assert found is not None
+    await Operators(pool).change_operator(replace(found, callback_url="https://new.example.com"))
     found = await Operators(pool).by_id(tenant)
     assert found is not None
     assert found.callback_url == "https://new.example.com"
+
+
+async def test_limits_and_activity_of_an_operator_can_be_changed(pool: Pool) -> None:
+    tenant, other = await new_tenant(pool), await new_tenant(pool, "Another")
+    directory = Operators(pool)
+    found = await directory.by_id(tenant)
+    assert found is not None
+    changed = replace(found, download_attempts=4, confirmation_attempts=2, active=False)
+    await directory.change_operator(changed)
+    assert await directory.by_id(tenant) == changed
+    assert await directory.by_certificate(hashlib.sha256(b"Operator One").digest()) is None
+    untouched = await directory.by_id(other)
+    assert untouched is not None
+    assert (untouched.download_attempts, untouched.active) == (None, True)
+
+
+async def test_a_certificate_taken_away_is_nobodys(pool: Pool) -> None:
+    tenant, other = await new_tenant(pool), await new_tenant(pool, "Another")
+    directory, own = Operators(pool), hashlib.sha256(b"Operator One").digest()
+    assert not await directory.remove_certificate(other, own)
+    assert await directory.by_certificate(own) is not None
+    assert await directory.remove_certificate(tenant, own)
+    assert await directory.by_certificate(own) is None
+    assert not await directory.remove_certificate(tenant, own)

@@ -67,11 +67,16 @@ class Material:
         """On both curves, valid now; cards are of NIST P-256."""
         vault = MockVault.create(folder / "vault", PASSPHRASE, cost=10)
         pki = asyncio.run(creation.init(folder / "pki", vault, names=(NAME,), now=datetime.now(UTC)))
+        return cls.of(pki, folder / "vault")
+
+    @classmethod
+    def of(cls, pki: PkiFolder, vault_file: Path) -> Material:
+        """What is there already."""
         device = pki.device_files(Curve.P256)
         key = load_pem_private_key(device.eum_key.read_bytes(), None)
         assert isinstance(key, ec.EllipticCurvePrivateKey)
         issuer = EumIssuer(device.eum_certificate.read_bytes(), key, (device.ci_certificate.read_bytes(),))
-        return cls(pki=pki, vault_file=folder / "vault", issuer=issuer)
+        return cls(pki=pki, vault_file=vault_file, issuer=issuer)
 
     def trust(self) -> ssl.SSLContext:
         """A client's TLS that trusts the server."""
@@ -156,22 +161,14 @@ class Device:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Edge:
-    """One process that answers, and its database."""
+class Caller:
+    """Whoever calls a server on this machine, with whatever it likes. `heard` keeps every answer."""
 
     material: Material
-    services: Services
-    gate: Gate
-    database: str
+    ports: Mapping[str, int]
     http: aiohttp.ClientSession
+    heard: list[Answer] = field(default_factory=list)
     numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
-
-    @property
-    def settings(self) -> Settings:
-        """As the process has them."""
-        return self.services.settings
-
-    # Requests ---------------------------------------------------------------------------------------------------------
 
     async def request(
         self,
@@ -185,7 +182,7 @@ class Edge:
     ) -> Answer:
         """Any request to `listener` (es9, es2, ops) on a connection of its own."""
         scheme = "http" if listener == "ops" else "https"
-        url = f"{scheme}://127.0.0.1:{getattr(self.settings, f'{listener}_port')}{path}"
+        url = f"{scheme}://127.0.0.1:{self.ports[listener]}{path}"
         sent = {"Content-Type": "application/json"} if headers is None else headers
         async with self.http.request(
             method,
@@ -197,7 +194,9 @@ class Edge:
             allow_redirects=False,
             skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding", "Content-Type"),
         ) as response:
-            return Answer(status=response.status, headers=dict(response.headers), body=await response.read())
+            answer = Answer(status=response.status, headers=dict(response.headers), body=await response.read())
+            self.heard.append(answer)
+            return answer
 
     async def device(self, function: str, body: Body, **more: Any) -> Answer:
         """A function of ES9+."""
@@ -219,12 +218,24 @@ class Edge:
         """A page of the operations listener."""
         return await self.request("ops", path, b"", method="GET")
 
-    # What there is ----------------------------------------------------------------------------------------------------
-
     def card(self) -> Device:
         """A device with an EID of its own."""
         eid = self.material.issuer.eid(next(_numbers))
         return Device(card=Card(eid, [self.material.issuer.issue(eid)]))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Edge(Caller):
+    """One process that answers, and its database."""
+
+    services: Services
+    gate: Gate
+    database: str
+
+    @property
+    def settings(self) -> Settings:
+        """As the process has them."""
+        return self.services.settings
 
     async def stock(self, operator: str = OPERATOR, count: int = 1) -> list[str]:
         """Put generated profiles of an operator into stock; answers their ICCIDs."""
@@ -297,7 +308,7 @@ async def edge(material: Material, database: str, folder: Path, **changes: objec
             gate = Gate()
             connector = aiohttp.TCPConnector(force_close=True)
             async with answering(services, gate), aiohttp.ClientSession(connector=connector) as http:
-                yield Edge(material=material, services=services, gate=gate, database=database, http=http)
+                yield Edge(material=material, ports=ports, http=http, services=services, gate=gate, database=database)
 
 
 async def _register(services: Services, material: Material) -> None:

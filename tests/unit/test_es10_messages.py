@@ -130,7 +130,9 @@ def test_events_without_a_name_are_kept() -> None:
 
 def test_named_values_are_those_of_the_module() -> None:
     assert es10.CancelReason(5).name == "LOAD_BPP_EXECUTION_ERROR"
+    assert es10.BppCommand(2).name == "STORE_METADATA"
     assert es10.BppCommand(5).name == "LOAD_PROFILE_ELEMENTS"
+    assert es10.InstallationReason(2).name == "INVALID_SIGNATURE"
     assert es10.InstallationReason(9).name == "ICCID_ALREADY_EXISTS_ON_EUICC"
 
 

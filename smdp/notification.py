@@ -36,6 +36,13 @@ TEMPORARY = frozenset({10, 11})
 ALREADY_INSTALLED = 9
 """ErrorReason: the ICCID is on this card. An earlier installation worked and its report was lost."""
 
+_OUTCOMES = {
+    es10.NotificationEvent.INSTALL: "installed",
+    es10.NotificationEvent.ENABLE: "enabled",
+    es10.NotificationEvent.DISABLE: "disabled",
+    es10.NotificationEvent.DELETE: "deleted",
+}
+
 
 class Notifications:
     """Keeps what eUICCs report and works out what it means."""
@@ -100,7 +107,7 @@ class Notifications:
         return Verdict(
             notification_id=pending.id,
             verified=True,
-            outcome=str(notification.event.name).lower(),
+            outcome=_OUTCOMES[notification.event],
             eid=Eid(identity.eid),
             seq_number=notification.seq_number,
             iccid=notification.iccid,

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import (
     ARRAY,
+    CTE,
     BigInteger,
     BindParameter,
     Boolean,
@@ -28,7 +29,7 @@ from smdp.order import ENDED, OrderChange
 from smdp.ports import DownloadWrite
 from smdp.progress import Message
 from smdp.session import SessionChange
-from store.compiled import compiled
+from store.compiled import Statement, compiled
 from store.tables import orders, outbox, sessions
 
 _SEALED = ("key_sealed", "confirmation_sealed")
@@ -117,10 +118,13 @@ def message_arguments(messages: tuple[Message, ...]) -> dict[str, object]:
     }
 
 
-def write_arguments(write: DownloadWrite) -> dict[str, object]:
-    """Parameters of `WRITE`."""
-    wanted = {"rows_wanted": 2 if write.order else 1}
-    return wanted | _session_arguments(write.session) | order_arguments(write.order) | message_arguments(write.messages)
+def write_arguments(write: DownloadWrite | None, more: int = 0) -> dict[str, object]:
+    """Parameters of `WRITE`, or of a statement of `with_write` that needs `more` rows; None writes nothing."""
+    if write is None:
+        return {"rows_wanted": more} | _session_arguments(None) | order_arguments(None) | message_arguments(())
+    rows = more + (2 if write.order else 1)
+    parts = _session_arguments(write.session) | order_arguments(write.order) | message_arguments(write.messages)
+    return {"rows_wanted": rows} | parts
 
 
 def _session_update() -> Update:
@@ -135,7 +139,11 @@ def _session_update() -> Update:
     )
 
 
-def _session_arguments(change: SessionChange) -> dict[str, object]:
+def _session_arguments(change: SessionChange | None) -> dict[str, object]:
+    """Parameters of the session's part; for None they meet no row."""
+    if change is None:
+        names = (*_SESSION_KEPT, "transaction_id", "expected", "state")
+        return dict.fromkeys(f"session_{name}" for name in names)
     values: dict[str, object] = {f"session_{name}": getattr(change, name) for name in _SESSION_KEPT}
     return values | {
         "session_transaction_id": change.transaction_id.value,
@@ -160,10 +168,21 @@ _TELL = insert(outbox).from_select(
 )
 _SESSION_STEP = _session_update().returning(sessions.c.transaction_id).cte("session_step")
 _ORDER_STEP = order_update().returning(orders.c.id).cte("order_step")
-_FOUND = (
-    select(func.count()).select_from(_SESSION_STEP).scalar_subquery()
-    + select(func.count()).select_from(_ORDER_STEP).scalar_subquery()
-)
+
+
+def _count(step: CTE) -> ColumnElement[int]:
+    return select(func.count()).select_from(step).scalar_subquery()
+
+
+def with_write(*steps: CTE) -> Statement:
+    """`steps` and a whole DownloadWrite as one statement, so one round trip and one commit; takes `write_arguments`.
+
+    A data-modifying statement changes what it finds and says nothing of what it did not: `require_rows` raises for it.
+    """
+    first, *others = (_count(step) for step in (_SESSION_STEP, _ORDER_STEP, *steps))
+    found = sum(others, first)
+    return compiled(select(func.require_rows(found, parameter("rows_wanted", BigInteger))).add_cte(_TELL.cte("told")))
+
 
 TELL = compiled(_TELL)
 """Puts messages into the outbox, in order; takes `message_arguments`."""
@@ -171,8 +190,5 @@ TELL = compiled(_TELL)
 ORDER_STEP = compiled(order_update().returning(orders.c.id))
 """One guarded step of an order; returns its id unless the order was elsewhere. Takes `order_arguments`."""
 
-WRITE = compiled(select(func.require_rows(_FOUND, parameter("rows_wanted", BigInteger))).add_cte(_TELL.cte("told")))
-"""A whole DownloadWrite as one statement, so one round trip and one commit; takes `write_arguments`.
-
-A data-modifying statement changes what it finds and says nothing of what it did not: `require_rows` raises for it.
-"""
+WRITE = with_write()
+"""A DownloadWrite and nothing else; takes `write_arguments`."""

@@ -7,8 +7,8 @@ from datetime import datetime
 import asyncpg
 from sqlalchemy import BigInteger, Boolean, LargeBinary, Text, bindparam, func, insert, null, select, update
 
-from smdp.ports import DownloadWrite, PendingNotification, TransitionLost, Verdict
-from store.changes import WRITE, write_arguments
+from smdp.ports import DownloadWrite, PendingNotification, Verdict
+from store.changes import with_write, write_arguments
 from store.claims import claim
 from store.compiled import compiled
 from store.pool import Pool
@@ -25,7 +25,7 @@ _CLAIM = compiled(
         (notifications.c.id,),
     )
 )
-_JUDGE = compiled(
+_JUDGE = with_write(
     update(notifications)
     .where(
         notifications.c.id == bindparam("notification_id", type_=BigInteger),
@@ -42,6 +42,7 @@ _JUDGE = compiled(
         iccid=bindparam("of_iccid", type_=Text),
     )
     .returning(notifications.c.id)
+    .cte("judged")
 )
 
 
@@ -74,12 +75,7 @@ class Inbox:
             await self._store(verdict, DUPLICATE, None)
 
     async def _store(self, verdict: Verdict, outcome: str, write: DownloadWrite | None) -> None:
-        async with self._pool.transaction() as connection:
-            judged = await connection.fetch_one(_JUDGE, **_arguments(verdict, outcome))
-            if judged is None:
-                raise TransitionLost(f"notification {verdict.notification_id} is judged already")
-            if write is not None:
-                await connection.execute(WRITE, **write_arguments(write))
+        await self._pool.execute(_JUDGE, **_arguments(verdict, outcome), **write_arguments(write, more=1))
 
 
 def _arguments(verdict: Verdict, outcome: str) -> dict[str, object]:

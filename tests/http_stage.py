@@ -239,16 +239,7 @@ class Edge(Caller):
 
     async def stock(self, operator: str = OPERATOR, count: int = 1) -> list[str]:
         """Put generated profiles of an operator into stock; answers their ICCIDs."""
-        owner = await self.services.directory.by_name(operator)
-        assert owner is not None
-        offer = Offer(profile_type=TYPE, service_provider_name="Test", profile_name=TYPE)
-        pool = await open_pool(self.database, 1)
-        try:
-            stocking = Stocking(Stock(pool), self.services.vault, policy_of(self.settings))
-            made = personalisations(f"8988211{next(_numbers):011d}", count, offer)
-            return [str(await stocking.import_profile(owner.id, generate(one), offer)) for one in made]
-        finally:
-            await pool.close()
+        return await stocked(self.services, self.database, operator, count)
 
     async def ordered(self, **confirmation: object) -> Ordered:
         """A profile put into stock, ordered and released."""
@@ -309,6 +300,20 @@ async def edge(material: Material, database: str, folder: Path, **changes: objec
             connector = aiohttp.TCPConnector(force_close=True)
             async with answering(services, gate), aiohttp.ClientSession(connector=connector) as http:
                 yield Edge(material=material, ports=ports, http=http, services=services, gate=gate, database=database)
+
+
+async def stocked(services: Services, database: str, operator: str, count: int) -> list[str]:
+    """Put generated profiles of `operator` into stock; answers their ICCIDs."""
+    owner = await services.directory.by_name(operator)
+    assert owner is not None
+    offer = Offer(profile_type=TYPE, service_provider_name="Test", profile_name=TYPE)
+    pool = await open_pool(database, 1)
+    try:
+        stocking = Stocking(Stock(pool), services.vault, policy_of(services.settings))
+        made = personalisations(f"8988211{next(_numbers):011d}", count, offer)
+        return [str(await stocking.import_profile(owner.id, generate(one), offer)) for one in made]
+    finally:
+        await pool.close()
 
 
 async def _register(services: Services, material: Material) -> None:

@@ -59,7 +59,7 @@ class Did(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Polled:
-    """What a poll did. `delivered`: the eIM has the result; `rolled_back`: the card went back to its old profile.
+    """What a poll did. `delivered`: the eIM has the result, or one that waited; `rolled_back`: the card went back.
 
     `eim_error` is the code of an answer without package, `package_result` the card's first raw BF51, `download` the
     outcome of a download, `detail` the cause of a failure in words.
@@ -155,7 +155,8 @@ class Ipa:
         settled = await self._settle()
         try:
             for report in tuple(self._unsent):
-                await self._send(report)
+                delivered, _ = await self._send(report)
+                settled = replace(settled, delivered=settled.delivered or delivered)
             package = await self._eim.get_eim_package(
                 self.card.eid, state_change=state_change, rplmn=self.network.rplmn
             )

@@ -23,6 +23,8 @@ LEAD, PARTNER, THIRD = Iccid("8901234567012345678"), Iccid("8900012345678901234"
 TRANSACTION = bytes(range(1, 9))
 EIM_KEYS = {name: ec.generate_private_key(pki(name).curve) for name in CURVES}
 LIST = wrap(0xBF2D)
+OWNER = wrap(0xB7, wrap(0x80, b"\x09\xf1\x07"))
+NO_DISABLING = (OWNER, wrap(0x99, b"\x06\x40"))
 
 
 def spki(key: ec.EllipticCurvePrivateKey) -> bytes:

@@ -17,6 +17,8 @@ from iot_stage import (
     EIM_KEYS,
     LEAD,
     LIST,
+    NO_DISABLING,
+    OWNER,
     PARTNER,
     THIRD,
     TRANSACTION,
@@ -43,8 +45,6 @@ from simulator.metadata import ALLOW_ALL_RULES
 from simulator.misbehaviour import Misbehaviour
 
 UNTOUCHED = {LEAD: True, PARTNER: False}
-OWNER = wrap(0xB7, wrap(0x80, b"\x09\xf1\x07"))
-NO_DISABLING = (OWNER, wrap(0x99, b"\x06\x40"))
 
 
 def refused(card: IotCard, request: bytes) -> int:

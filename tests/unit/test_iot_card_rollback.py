@@ -11,6 +11,7 @@ from iot_stage import (
     EIM_ID,
     LEAD,
     LIST,
+    NO_DISABLING,
     PARTNER,
     THIRD,
     TRANSACTION,
@@ -27,7 +28,6 @@ from iot_stage import (
     stored,
     token_tlv,
 )
-from test_iot_card_packages import NO_DISABLING
 
 from rsp.tlv import read_only, wrap
 from simulator.card import Card

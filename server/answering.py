@@ -23,6 +23,7 @@ from transport.tls import server_context
 
 _HANDSHAKE_SECONDS = 10.0
 _IDLE_SECONDS = 75.0
+_STALL_SECONDS = 30.0
 
 
 async def answer(services: Services, stop: asyncio.Event) -> None:
@@ -80,7 +81,10 @@ async def _listening(
     """Answer `app` on the address of listener `name`, shared with the other processes."""
     address = (getattr(settings, f"{name}_host"), getattr(settings, f"{name}_port"))
     patience = Patience(
-        handshake_seconds=_HANDSHAKE_SECONDS, idle_seconds=_IDLE_SECONDS, drain_seconds=settings.drain_seconds
+        handshake_seconds=_HANDSHAKE_SECONDS,
+        idle_seconds=_IDLE_SECONDS,
+        stall_seconds=_STALL_SECONDS,
+        drain_seconds=settings.drain_seconds,
     )
     async with listening(app, address, context, patience):
         yield

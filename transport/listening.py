@@ -23,11 +23,13 @@ class Patience:
     """How long a connection may stay without progress, in seconds.
 
     `handshake_seconds` bounds TLS, `idle_seconds` the wait for a complete request header (the first, and each one
-    after an answer), `drain_seconds` what running requests get when the listener closes.
+    after an answer), `stall_seconds` the wait for a client to take what it was sent (Linux only), `drain_seconds` what
+    running requests get when the listener closes.
     """
 
     handshake_seconds: float
     idle_seconds: float
+    stall_seconds: float
     drain_seconds: float
 
 
@@ -49,7 +51,7 @@ async def listening(
     )
     await runner.setup()
     try:
-        server = await _bound(runner, _socket(address), context, patience)
+        server = await _bound(runner, _socket(address, patience.stall_seconds), context, patience)
         try:
             yield int(server.sockets[0].getsockname()[1])
         finally:
@@ -58,9 +60,13 @@ async def listening(
         await runner.cleanup()
 
 
-def _socket(address: tuple[str, int]) -> socket.socket:
+def _socket(address: tuple[str, int], stall_seconds: float) -> socket.socket:
     family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
-    return socket.create_server(address, family=family, backlog=_BACKLOG, reuse_port=True)
+    listener = socket.create_server(address, family=family, backlog=_BACKLOG, reuse_port=True)
+    if hasattr(socket, "TCP_USER_TIMEOUT"):
+        # Connections inherit it: the kernel ends one whose client acknowledges or takes nothing for so long.
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(stall_seconds * 1000))
+    return listener
 
 
 async def _bound(

@@ -147,7 +147,7 @@ async def test_requests_one_after_the_other_on_one_connection_are_answered_in_or
 async def _impatient(material: Material) -> AsyncIterator[int]:
     """A listener over TLS that waits a fifth of a second for anything; yields its port."""
     context = server_context(material.pki.tls_certificate, material.pki.tls_key)
-    patience = Patience(handshake_seconds=0.2, idle_seconds=0.2, drain_seconds=1.0)
+    patience = Patience(handshake_seconds=0.2, idle_seconds=0.2, stall_seconds=0.2, drain_seconds=1.0)
     async with listening(web.Application(), ("127.0.0.1", 0), context, patience) as port:
         yield port
 
@@ -192,6 +192,29 @@ async def test_client_that_never_ends_its_second_header_is_let_go(edge_material:
         writer.transport.abort()
 
 
+@pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="only Linux bounds what a client leaves untaken")
+async def test_client_that_never_takes_its_answer_is_let_go(edge_material: Material) -> None:
+    given_up = asyncio.Event()
+
+    async def endless(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        try:
+            while True:
+                await response.write(bytes(65536))
+        finally:
+            given_up.set()
+
+    app = web.Application()
+    app.add_routes([web.get("/", endless)])
+    patience = Patience(handshake_seconds=5.0, idle_seconds=5.0, stall_seconds=0.2, drain_seconds=1.0)
+    async with listening(app, ("127.0.0.1", 0), None, patience) as port:
+        with socket.create_connection(("127.0.0.1", port)) as client:
+            client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+            async with asyncio.timeout(_LONG):
+                await given_up.wait()
+
+
 async def test_plain_http_on_the_tls_port_ends_at_once(edge_material: Material) -> None:
     async with _impatient(edge_material) as port:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -210,7 +233,7 @@ async def test_tls_before_1_2_is_refused(at_edge: Edge) -> None:
 
 async def test_listener_on_an_address_in_use_leaves_nothing_open(edge_material: Material) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        patience = Patience(handshake_seconds=1.0, idle_seconds=1.0, drain_seconds=1.0)
+        patience = Patience(handshake_seconds=1.0, idle_seconds=1.0, stall_seconds=1.0, drain_seconds=1.0)
         with pytest.raises(OSError, match="in use"):
             async with listening(web.Application(), taken.getsockname(), None, patience):
                 pass

@@ -31,7 +31,7 @@ Time ::= UTCTime
 SubjectKeyIdentifier ::= OCTET STRING
 VendorSpecificExtension ::= SEQUENCE { ... }
 """
-# The compiler tags these members twice: their types are tagged choices, whose tag the member's own replaces.
+# The compiler tags members of these types twice: they are tagged choices, whose tag the member's own replaces.
 TAGGED_TWICE = ("EuiccPackageResult", "SGP32-ProfileInfoListResponse", "IpaEuiccDataResponse")
 
 
@@ -44,10 +44,10 @@ def module() -> Any:
     text = (FOLDER / "SGP32Definitions.asn").read_text()
     text = re.sub(r"IMPORTS.*?;", "", text, count=1, flags=re.S)
     for name in TAGGED_TWICE:
-        text = re.sub(rf"(\w+) \[\d+\] {name}\b", rf"\1 {name}", text)
-    # Without that tag the compiler would number the members of the rollback's answer itself.
-    text = text.replace("cmdResult INTEGER", "cmdResult [UNIVERSAL 2] INTEGER")
-    inner = text[text.index("BEGIN") + 5 : text.rindex("END")]
+        choice = re.search(rf"^{name} ::= \[\d+\] (CHOICE.*?^\}})", text, re.S | re.M)
+        assert choice is not None
+        text = re.sub(rf"(\[\d+\]) {name}\b", rf"\1 {name}-Untagged", text) + f"{name}-Untagged ::= {choice[1]}\n"
+    inner = text[text.index("BEGIN") + 5 :].replace("\nEND", "\n")
     return asn1tools.compile_string(base[: base.rindex("END")] + inner + "\nEND\n", "der")
 
 

@@ -31,7 +31,8 @@ class OperationState(StrEnum):
     """How far it has come.
 
     SENT: handed to the IPA at least once, result not seen. DOUBTFUL: the card refuses it as a replay, so it was perhaps
-    executed; it is handed over no more, and the card was asked for the results it keeps.
+    executed; it is handed over no more. The card is asked for the results it keeps, and if it keeps none, for its
+    profiles: its signed list then says what became of the operation.
     """
 
     QUEUED = "queued"
@@ -53,7 +54,6 @@ class OperationEvent(StrEnum):
     ROLL_BACK = "signed result: rolled back"
     DOUBT = "signed result: replay"
     GIVE_UP = "cannot be sent"
-    FIND_NOTHING = "the card keeps no result"
     EXPIRE = "time ran out"
     CANCEL = "withdrawn before it was sent"
 
@@ -73,7 +73,6 @@ TRANSITIONS: dict[tuple[OperationState, OperationEvent], OperationState] = {
     (_S.DOUBTFUL, _E.SUCCEED): _S.DONE,
     (_S.DOUBTFUL, _E.FAIL): _S.FAILED,
     (_S.DOUBTFUL, _E.ROLL_BACK): _S.ROLLED_BACK,
-    (_S.DOUBTFUL, _E.FIND_NOTHING): _S.FAILED,
     (_S.DOUBTFUL, _E.EXPIRE): _S.EXPIRED,
     # A card that was silent for long may still have done it: its signed word counts, however late.
     (_S.EXPIRED, _E.SUCCEED): _S.DONE,
@@ -106,9 +105,9 @@ class Operation:
     `key` is its owner's name for it, once per tenant. `counter` is the counterValue of a signed package, `request` the
     package itself (BF51): made once, kept before it leaves, handed over again byte for byte. BF52 and BF54 carry no
     signature and are made of the other members, the same each time. `activation_sealed` is the activation code of a
-    DOWNLOAD, wrapped by the vault; it goes when the operation ends. `about` is the operation whose result a READ looks
-    for. `result_code` is the card's code for the command (0 ok), `detail` words for people. `previous` is the profile
-    that was enabled before an ENABLE, as far as known.
+    DOWNLOAD, wrapped by the vault; it goes when the operation ends. `about` is the doubtful operation that a READ or
+    LIST of ours is to clear up. `result_code` is the card's code for the command (0 ok), `detail` words for people.
+    `previous` is the profile that was enabled before an ENABLE, as far as known.
     """
 
     id: int
@@ -137,6 +136,7 @@ class Operation:
 class OperationChange:
     """One guarded step of an operation: applied only while its state is the expected one.
 
+    `installation` is the transactionId of the installation result that ends a DOWNLOAD: one result ends one operation.
     A step into an ended state takes the sealed activation code away and sets the time of the end.
     """
 
@@ -146,6 +146,7 @@ class OperationChange:
     result_code: int | None = None
     detail: str = ""
     previous: Iccid | None = None
+    installation: bytes | None = None
 
     @classmethod
     def of(
@@ -156,6 +157,7 @@ class OperationChange:
         code: int | None = None,
         detail: str = "",
         previous: Iccid | None = None,
+        installation: bytes | None = None,
     ) -> OperationChange:
         """The step `event` from where `operation` stands. Raises ImpossibleTransition."""
         return cls(
@@ -165,4 +167,5 @@ class OperationChange:
             result_code=code,
             detail=detail,
             previous=previous,
+            installation=installation,
         )

@@ -22,10 +22,8 @@ from sqlalchemy import (
 )
 
 from eim.operation import OperationKind, OperationState
+from eim.ports import LARGEST_RESULT
 from store.tables import metadata
-
-LARGEST_RESULT = 262_144
-"""Bytes; the largest body the server reads, so that nothing it accepts is refused here."""
 
 
 def _id() -> Column[int]:
@@ -113,6 +111,7 @@ esim_operations = Table(
     Column("request", LargeBinary),
     Column("about", BigInteger, ForeignKey("esim_operations.id")),
     Column("previous", Text),
+    Column("installation", LargeBinary),
     Column("result_code", Integer),
     Column("detail", Text, nullable=False, server_default=""),
     Column("expires_at", DateTime(timezone=True), nullable=False),
@@ -121,6 +120,7 @@ esim_operations = Table(
     _created(),
     UniqueConstraint("tenant_id", "key"),
     UniqueConstraint("eid", "counter"),
+    UniqueConstraint("eid", "installation"),
     CheckConstraint("request IS NULL OR counter IS NOT NULL", name="counted"),
     CheckConstraint("ended_at IS NULL OR activation_sealed IS NULL", name="secrets_end"),
     Index("uq_esim_operations_in_flight", "eid", unique=True, postgresql_where=text("state = 'sent'")),

@@ -63,6 +63,7 @@ CREATE TABLE esim_operations (
     request BYTEA,
     about BIGINT,
     previous TEXT,
+    installation BYTEA,
     result_code INTEGER,
     detail TEXT DEFAULT '' NOT NULL,
     expires_at timestamptz NOT NULL,
@@ -72,6 +73,7 @@ CREATE TABLE esim_operations (
     CONSTRAINT pk_esim_operations PRIMARY KEY (id),
     CONSTRAINT uq_esim_operations_tenant_id_key UNIQUE (tenant_id, key),
     CONSTRAINT uq_esim_operations_eid_counter UNIQUE (eid, counter),
+    CONSTRAINT uq_esim_operations_eid_installation UNIQUE (eid, installation),
     CONSTRAINT uq_esim_operations_transaction_id UNIQUE (transaction_id),
     CONSTRAINT ck_esim_operations_kind CHECK (kind IN ('download', 'enable', 'disable', 'delete', 'list', 'read')),
     CONSTRAINT ck_esim_operations_state CHECK (

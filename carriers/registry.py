@@ -1,0 +1,109 @@
+"""From a carrier's configuration to its platform: one adapter per carrier, one pace per credential."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+import aiohttp
+
+from carriers.base import Platform
+from carriers.control_center import ControlCenter
+from carriers.control_center_rest import ControlCenterRest, Login, Secret, Timing
+from carriers.external import External
+from carriers.pace import Pace
+from rsp.errors import Malformed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlatformSettings:
+    """How to reach one carrier's platform. Members that the `kind` has no use for stay empty.
+
+    `inventory_account` is the carrier's own account, the only one from which SIMs are taken.
+    """
+
+    kind: str
+    base_url: str = ""
+    username: str = ""
+    api_key: Secret | None = field(default=None, repr=False)
+    inventory_account: str = ""
+
+
+class Registry:
+    """Makes platforms and keeps them, so that everybody who uses a credential in this process shares its pace.
+
+    Only one process (the worker) may call platforms: paces do not reach across processes.
+    """
+
+    def __init__(self, session: aiohttp.ClientSession, timing: Timing | None = None) -> None:
+        self.session = session
+        self.timing = timing
+        self._made: dict[str, tuple[PlatformSettings, Platform]] = {}
+        self._paces: dict[tuple[str, str], Pace] = {}
+
+    def platform(self, carrier: str, settings: PlatformSettings) -> Platform:
+        """The platform of a carrier (any stable name or id); changed settings make a new one.
+
+        Raises Malformed when the settings cannot be used.
+        """
+        made = self._made.get(carrier)
+        if made is not None and made[0] == settings:
+            return made[1]
+        if settings.kind not in KINDS:
+            raise Malformed(f"platform kind {settings.kind!r} is none of {', '.join(sorted(KINDS))}")
+        platform = KINDS[settings.kind](self, settings)
+        self._made[carrier] = settings, platform
+        return platform
+
+    def pace(self, host: str, username: str) -> Pace:
+        """The pace of one credential."""
+        return self._paces.setdefault((host, username), Pace())
+
+
+def _control_center(registry: Registry, settings: PlatformSettings) -> Platform:
+    base_url = _base_url(settings.base_url)
+    if not settings.username or ":" in settings.username or not settings.api_key:
+        raise Malformed("a Control Center needs a user name without a colon, and that user's API key")
+    login = Login(base_url=base_url, username=settings.username, api_key=settings.api_key)
+    pace = registry.pace(urlsplit(base_url).netloc, settings.username)
+    rest = ControlCenterRest(registry.session, login, pace, registry.timing)
+    return ControlCenter(rest, settings.inventory_account)
+
+
+def _external(registry: Registry, settings: PlatformSettings) -> Platform:  # noqa: ARG001 -- the signature of a maker
+    return External()
+
+
+KINDS: Mapping[str, Callable[[Registry, PlatformSettings], Platform]] = {
+    "control_center": _control_center,
+    "external": _external,
+}
+"""The maker of each kind of platform. A maker raises Malformed when the settings lack something."""
+
+
+def _base_url(text: str) -> str:
+    """An https address without credentials, query or closing slash; plain http only to this machine."""
+    try:
+        parts = urlsplit(text)
+        host, _ = parts.hostname or "", parts.port
+    except ValueError:
+        host, parts = "", urlsplit("")
+    plain = parts.scheme == "http" and _is_this_machine(host)
+    if (
+        not host
+        or parts.username is not None
+        or parts.query
+        or parts.fragment
+        or not (plain or parts.scheme == "https")
+    ):
+        raise Malformed("base_url reads https://host/rws/api/v1, without credentials and query")
+    return text.rstrip("/")
+
+
+def _is_this_machine(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

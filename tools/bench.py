@@ -106,7 +106,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--padding", type=int, default=10_000, help="extra bytes in a profile (10000)")
     parser.add_argument("--processes", type=int, default=1, help="HTTP processes of the server (1)")
     parser.add_argument("--log-level", default="warning", help="of the server (warning)")
-    parser.add_argument("--limit", type=float, default=8.0, help="fail above so many times the floor (8)")
+    parser.add_argument("--limit", type=float, default=20.0, help="fail above so many times the floor (20)")
     parser.add_argument("--json", type=Path, help="also write the result to this file")
     return parser.parse_args()
 

@@ -52,7 +52,7 @@ class AssociatedEim:
     eim_id: str
     configuration: bytes = field(repr=False)
     counter: int
-    token: int | None
+    token: int | None = field(repr=False)
 
     @property
     def token_tlv(self) -> bytes:

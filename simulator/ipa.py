@@ -163,6 +163,7 @@ class Ipa:
         except (NoAnswer, ProtocolFault) as error:
             return replace(settled, did=Did.FOUND_NO_CONTACT, detail=settled.detail or str(error))
         if isinstance(package, NoPackage):
+            await self._notify()
             return replace(settled, did=Did.FOUND_NOTHING, eim_error=package.code)
         acted = await self._act(package)
         return replace(acted, rolled_back=acted.rolled_back or settled.rolled_back)

@@ -355,14 +355,19 @@ async def test_notifications_can_go_through_the_eim(eim: TinyEim, tls: Pki) -> N
 
 
 @pytest.mark.parametrize("reply", [EimReply(status=500), EimReply(body=b"x", status=200), EimReply(drop=True)])
-async def test_a_notification_that_was_not_taken_stays(eim: TinyEim, tls: Pki, reply: EimReply) -> None:
+async def test_a_notification_that_was_not_taken_stays_for_an_idle_poll(
+    eim: TinyEim, tls: Pki, reply: EimReply
+) -> None:
     options = IpaOptions(notifications=Route.EIM)
     found = device(iot_card(), tls, {EIM_HOST: eim.port}, options=options)
     eim.package = package(found.card, 1, enable(PARTNER))
     eim.prepare("handleNotification", reply, reply)
     async with found.ipa:
         assert (await found.ipa.poll()).delivered
-    assert len(found.card.memory.notifications) == 1
+        assert len(found.card.memory.notifications) == 1
+        eim.replies.clear()
+        assert (await found.ipa.poll()).did is Did.FOUND_NOTHING
+    assert len(found.card.memory.notifications) == 0
 
 
 def test_a_plmn_is_coded_as_a_network_broadcasts_it() -> None:

@@ -16,7 +16,7 @@ from rsp.identifiers import Eid
 from rsp.status import Status
 from smdp.credentials import Wallet
 from smdp.order import TRANSITIONS as ORDER_STEPS
-from smdp.order import Order, OrderChange, OrderEvent
+from smdp.order import Order, OrderChange, OrderEvent, OrderState
 from smdp.ports import (
     LARGEST_NOTIFICATION,
     DownloadWrite,
@@ -36,6 +36,7 @@ TEMPORARY = frozenset({10, 11})
 ALREADY_INSTALLED = 9
 """ErrorReason: the ICCID is on this card. An earlier installation worked and its report was lost."""
 
+_TOO_LATE = "The order was cancelled, and the profile is on this card."
 _OUTCOMES = {
     es10.NotificationEvent.INSTALL: "installed",
     es10.NotificationEvent.ENABLE: "enabled",
@@ -149,13 +150,17 @@ class Notifications:
             return None
         reported = SessionChange.of(session, SessionEvent.REPORT)
         event, status, detail = _meaning(notification.result)
-        if (order.state, event) not in ORDER_STEPS:
+        # A cancelled order stays cancelled, but its owner must learn that the profile is on a card.
+        too_late = order.state is OrderState.CANCELLED and event is OrderEvent.INSTALL
+        known = (order.state, event) in ORDER_STEPS
+        if not known and not too_late:
             return DownloadWrite(session=reported)
         told = report(
             order, NotificationPoint.BPP_INSTALLATION, self._now(), status, result=base64.b64encode(raw).decode()
         )
-        told = replace(told, body=replace(told.body, detail=detail))
-        return DownloadWrite(session=reported, order=OrderChange.of(order, event), messages=(told,))
+        told = replace(told, body=replace(told.body, detail=_TOO_LATE if too_late else detail))
+        change = OrderChange.of(order, event) if known else None
+        return DownloadWrite(session=reported, order=change, messages=(told,))
 
 
 def _meaning(result: es10.Installed | es10.InstallationError) -> tuple[OrderEvent, Status | None, str]:

@@ -11,10 +11,11 @@ from rsp import tlv
 from rsp.status import Status
 from simulator import der, ecc, notifications
 from simulator.card import Card
-from simulator.lpa_messages import InstallationResult
+from simulator.lpa_messages import CancelReason, InstallationResult
 from simulator.lpa_messages import notifications as listed
 from simulator.misbehaviour import Misbehaviour
 from simulator.notifications import Event
+from smdp.ordering import FinalProfileStatus
 from tests import protocol_peers as peers
 from tests.protocol_attempt import Attempt, attempt
 from tests.protocol_stage import NAME, Ordered, Seen, Stage, decoded, installed_on, refuses
@@ -162,6 +163,31 @@ async def test_success_after_an_error_of_another_attempt_is_the_truth(
     await received(stage, success.raw)
     seen = await stage.seen(ordered)
     assert (seen.order, seen.sealed, seen.told) == ("installed", (), (*DELIVERED, *DELIVERED, FAILED, (4, "")))
+
+
+async def test_owner_of_a_cancelled_order_is_told_that_its_profile_is_on_a_card_after_all(
+    stage: Stage, card: Card, ordered: Ordered, trial: Attempt
+) -> None:
+    result = trial.install(await trial.delivered())
+    await (await attempt(stage, card, ordered.matching_id).begun()).cancel(CancelReason.END_USER_REJECTION)
+    await stage.cancel_order(ordered, FinalProfileStatus.UNAVAILABLE, eid=card.eid)
+    told = (*DELIVERED, (1, ""), (3, "END_USER_REJECTED"))
+    cancelled = Seen(
+        order="cancelled",
+        profile="unavailable",
+        eid=str(card.eid),
+        downloads=2,
+        sealed=(),
+        told=told,
+        sessions=(("delivered", None), ("ended", None)),
+    )
+    assert await stage.seen(ordered) == cancelled
+    assert await received(stage, result.raw, result.raw) == [("installed", True), ("duplicate", True)]
+    sessions = (("reported", None), ("ended", None))
+    assert await stage.seen(ordered) == replace(cancelled, told=(*told, (4, "")), sessions=sessions)
+    assert (await stage.reports(ordered.iccid))[-1][
+        "detail"
+    ] == "The order was cancelled, and the profile is on this card."
 
 
 @pytest.mark.parametrize("weeks", [1, 8, 52])

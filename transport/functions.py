@@ -27,8 +27,25 @@ _log = structlog.get_logger("http")
 
 JSON = "application/json"
 RETRY_AFTER_SECONDS = 2
-_PROTOCOL = {"X-Admin-Protocol": "gsma/rsp/v2.5.0", hdrs.SERVER: "smdp-flex"}
-_JSON_HEADERS = {**_PROTOCOL, hdrs.CONTENT_TYPE: "application/json;charset=UTF-8"}
+_PROTOCOL = "X-Admin-Protocol"
+_SERVER = {hdrs.SERVER: "smdp-flex"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Binding:
+    """How functions are written: the media type of requests, the headers of answers, whether failures have a body.
+
+    The JSON binding answers a refused function with a header of status codes; in the ASN.1 binding each function has
+    errors of its own, and a request that cannot be read is answered in words.
+    """
+
+    media_type: str
+    answer_type: str
+    protocol: str
+    has_status_codes: bool = True
+
+
+JSON_BINDING = Binding(media_type=JSON, answer_type="application/json;charset=UTF-8", protocol="gsma/rsp/v2.5.0")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,6 +92,7 @@ class Interface:
     metrics: HttpMetrics
     gate: Gate = field(default_factory=Gate)
     throttle: Throttle | None = None
+    binding: Binding = JSON_BINDING
 
     def application(self, routes: Sequence[web.RouteDef]) -> web.Application:
         """`routes` made by `route`, and a sentence for every other path and method."""
@@ -102,11 +120,12 @@ class Interface:
             if not self.gate.open:
                 raise Turned(status=503, text="This process is stopping. Try again.")
             self._admit(request)
-            body = await _body(request, self.limits)
+            body = await _body(request, self.limits, self.binding)
             started = time.perf_counter()
-            response = _success(await call(request, body))
+            response = _success(await call(request, body), self.binding)
         except Exception as error:  # noqa: BLE001 -- the one place that turns errors into answers
             response = self._failure(function, error)
+        response.headers[_PROTOCOL] = self.binding.protocol
         elapsed = time.perf_counter() - started
         self.metrics.answered(self.name, function, elapsed)
         _log.info(
@@ -127,6 +146,7 @@ class Interface:
             response.headers[hdrs.ALLOW] = hdrs.METH_POST
         else:
             response = _turned(404, f"There is no such function here. Functions are below {self.prefix}/.")
+        response.headers[_PROTOCOL] = self.binding.protocol
         self.metrics.fault(self.name, "unknown", response.status)
         _log.info("lost", interface=self.name, status=response.status)
         return response
@@ -137,20 +157,25 @@ class Interface:
             self.metrics.refused(self.name, function, codes)
             _log.info("refused", interface=self.name, function=function, code="/".join(codes), why=error.detail)
             return _failed(200, error.status, error.detail, error.subject_identifier)
+        if isinstance(error, Malformed) and not self.binding.has_status_codes:
+            _log.info("malformed", why=str(error))
+            error = Turned(status=400, text=str(error))
         response = _fault(error)
         self.metrics.fault(self.name, function, response.status)
         return response
 
 
-def _success(answer: bytes | None) -> web.Response:
+def _success(answer: bytes | None, binding: Binding) -> web.Response:
     if answer is None:
-        return web.Response(status=204, headers=_PROTOCOL)
-    return web.Response(body=answer, headers=_JSON_HEADERS)
+        return web.Response(status=204, headers=_SERVER)
+    return web.Response(body=answer, headers={**_SERVER, hdrs.CONTENT_TYPE: binding.answer_type})
 
 
 def _failed(http: int, status: Status, detail: str = "", subject_identifier: str = "") -> web.Response:
     header = failure_header(status, detail, subject_identifier)
-    return web.Response(status=http, body=b'{"header":%b}' % header, headers=_JSON_HEADERS)
+    return web.Response(
+        status=http, body=b'{"header":%b}' % header, headers={**_SERVER, hdrs.CONTENT_TYPE: JSON_BINDING.answer_type}
+    )
 
 
 def _fault(error: Exception) -> web.Response:
@@ -171,7 +196,7 @@ def _fault(error: Exception) -> web.Response:
 
 
 def _turned(status: int, text: str, retry_after: int = 0) -> web.Response:
-    response = web.Response(status=status, text=text, headers=_PROTOCOL)
+    response = web.Response(status=status, text=text, headers=_SERVER)
     if status == 503 or retry_after:
         response.headers[hdrs.RETRY_AFTER] = str(retry_after or RETRY_AFTER_SECONDS)
     if status in (408, 413, 503):
@@ -179,10 +204,10 @@ def _turned(status: int, text: str, retry_after: int = 0) -> web.Response:
     return response
 
 
-async def _body(request: web.Request, limits: Limits) -> bytes:
+async def _body(request: web.Request, limits: Limits, binding: Binding) -> bytes:
     """The body within its limits of form, size and time."""
-    if request.content_type != JSON:
-        raise Turned(status=415, text="Send Content-Type: application/json.")
+    if request.content_type != binding.media_type:
+        raise Turned(status=415, text=f"Send Content-Type: {binding.media_type}.")
     if (request.content_length or 0) > limits.body_bytes:
         raise Turned(status=413, text=f"The body is larger than {limits.body_bytes} bytes.")
     chunks = bytearray()

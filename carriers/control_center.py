@@ -55,8 +55,7 @@ class ControlCenter:
 
     async def allocate(self, iccid: Iccid, target: Account) -> SimFacts:
         """Move the SIM to the account in TEST_READY. One that is there already, tested or active, is left as it is."""
-        if not (target.account and target.rate_plan and target.communication_plan):
-            raise PlatformRefused("incomplete_target", "name account, rate plan and communication plan", permanent=True)
+        values.check_target(target)
 
         def allocated(facts: SimFacts) -> bool:
             return facts.is_in(target) and facts.state in (SimState.TEST, SimState.ACTIVE)

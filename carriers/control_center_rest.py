@@ -12,12 +12,11 @@ from typing import Any, Protocol
 import aiohttp
 import structlog
 
-from carriers.control_center_values import refusal
+from carriers.control_center_values import CHARSET, refusal
 from carriers.pace import Pace, Pause
 from rsp.errors import Unreachable
 
 _LARGEST_ANSWER = 1024 * 1024
-_CHARSET = "ISO-8859-1"
 _PASSING = (429, 503, 504)
 _log = structlog.get_logger("carriers")
 
@@ -152,7 +151,7 @@ async def _whole(stream: aiohttp.StreamReader) -> bytes:
 def _members(content: bytes, charset: str | None) -> dict[str, Any] | None:
     """The members of a JSON object, or None when it is something else."""
     try:
-        members = json.loads(content.decode(charset or _CHARSET))
+        members = json.loads(content.decode(charset or CHARSET))
     except (ValueError, LookupError, RecursionError):
         return None
     return members if isinstance(members, dict) else None

@@ -11,13 +11,15 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from carriers.base import Billable, PlatformRefused, Session, SimFacts, SimState
+from carriers.base import Account, Billable, PlatformRefused, Session, SimFacts, SimState
 from rsp.identifiers import Iccid
 
 TRANSFER = "/devices/transferDeviceToAccount"
 DEVICE = "/devices/{iccid}"
 SESSION = "/devices/{iccid}/sessionInfo"
 ECHO = "/echo/check"
+CHARSET = "ISO-8859-1"
+"""Of the platform's answers: a name with other letters would come back changed, and never prove anything."""
 
 STATES: Mapping[str, tuple[SimState, Billable]] = {
     "INVENTORY": (SimState.ALLOCATED, Billable.NO),
@@ -77,6 +79,18 @@ def read_session(iccid: Iccid, members: Mapping[str, Any]) -> Session | None:
     if ended is not None and ended < since:  # the end of the session before this one
         ended = None
     return Session(iccid=iccid, active=ended is None, since=since, ended=ended)
+
+
+def check_target(target: Account) -> None:
+    """Whether an allocation to this account can be asked for, and proved afterwards. Raises PlatformRefused."""
+    names = (target.account, target.rate_plan, target.communication_plan)
+    if not all(names):
+        raise PlatformRefused("incomplete_target", "name account, rate plan and communication plan", permanent=True)
+    try:
+        "".join(names).encode(CHARSET)
+    except UnicodeEncodeError:
+        text = f"the platform's answers cannot carry all letters of {', '.join(names)}; rename the plan there"
+        raise PlatformRefused("unreadable_name", text, permanent=True) from None
 
 
 def refusal(status: int, members: Mapping[str, Any]) -> PlatformRefused:

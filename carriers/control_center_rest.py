@@ -129,6 +129,7 @@ class ControlCenterRest:
             headers=headers,
             timeout=aiohttp.ClientTimeout(total=self.timing.timeout),
             allow_redirects=False,
+            middlewares=(_once,),
         ) as response:
             content = await _whole(response.content)
             return _Answer(status=response.status, members=_members(content, response.charset))
@@ -136,6 +137,14 @@ class ControlCenterRest:
     def _authorization(self) -> str:
         credentials = f"{self._login.username}:{self._login.api_key.reveal()}"
         return "Basic " + base64.b64encode(credentials.encode()).decode()
+
+
+async def _once(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+    """Keeps aiohttp from repeating GET and PUT by itself on a lost connection: that would break pace and counting."""
+    try:
+        return await handler(request)
+    except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
+        raise aiohttp.ClientError(f"{type(error).__name__}, not repeated") from error
 
 
 async def _whole(stream: aiohttp.StreamReader) -> bytes:

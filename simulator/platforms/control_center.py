@@ -117,6 +117,7 @@ class ControlCenter:
         self._clock = clock
         self._troubles: dict[str, list[Trouble]] = {}
         self._resumed = asyncio.Event()
+        self._news = asyncio.Condition()
         self._late: list[_Late] = []
         self._runner: web.AppRunner | None = None
 
@@ -162,6 +163,11 @@ class ControlCenter:
         """How many calls of an operation came, with valid credentials."""
         return sum(seen.operation == operation for seen in self.seen)
 
+    async def wait_for(self, operation: str, count: int, *, within: float = 10.0) -> None:
+        """Return when so many calls of an operation were answered. Raises TimeoutError after `within` seconds."""
+        async with asyncio.timeout(within), self._news:
+            await self._news.wait_for(lambda: self.count(operation) >= count)
+
     def _guarded(
         self, operation: str, handler: Callable[[web.Request, str], Awaitable[Callable[[], dict[str, Any]]]]
     ) -> Callable[[web.Request], Awaitable[web.Response]]:
@@ -179,6 +185,8 @@ class ControlCenter:
                 return self._answered(request, operation, error_answer(error.status, error.code, str(error)))
             finally:
                 user.busy = False
+                async with self._news:
+                    self._news.notify_all()
 
         return handle
 

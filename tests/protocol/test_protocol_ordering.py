@@ -10,6 +10,7 @@ import pytest
 from rsp.identifiers import Eid, Iccid
 from rsp.status import Status
 from simulator.lpa_messages import CancelReason
+from simulator.misbehaviour import Misbehaviour
 from smdp.ordering import CancelOrder, Confirmed, ConfirmOrder, DownloadOrder, FinalProfileStatus
 from tests.protocol_attempt import attempt
 from tests.protocol_stage import NAME, TYPE, Ordered, Seen, Stage, installed_on, refuses
@@ -203,10 +204,12 @@ async def test_cancelled_order_loses_its_secrets_and_the_profile_can_be_ordered_
 
 
 async def test_failed_order_can_be_cancelled_and_loses_its_secrets(stage: Stage) -> None:
-    card, ordered = stage.card(), await stage.order(code="1234")
+    card, ordered = stage.card(Misbehaviour.FAIL_INSTALL_PE), await stage.order(code="1234")
     trial = attempt(stage, card, ordered.matching_id)
-    await trial.delivered("1234")
-    await trial.cancel(CancelReason.END_USER_REJECTION)
+    failure = trial.install(await trial.delivered("1234"))
+    assert failure.error_reason == 12
+    await stage.notifications.handle_notification(failure.raw)
+    await stage.judge()
     assert (await stage.seen(ordered)).sealed == ("key", "confirmation", "otsk")
     await stage.cancel_order(ordered, eid=card.eid)
     seen = await stage.seen(ordered)
@@ -214,6 +217,24 @@ async def test_failed_order_can_be_cancelled_and_loses_its_secrets(stage: Stage)
     again = await stage.order_again(ordered)
     other = stage.card()
     assert (await attempt(stage, other, again.matching_id).installed()).succeeded
+
+
+async def test_profile_that_may_be_on_a_card_does_not_return_to_stock(stage: Stage) -> None:
+    """The user cancels after the hand-over; whether the card installed it before is not known until it reports."""
+    card, ordered = stage.card(), await stage.order()
+    trial = attempt(stage, card, ordered.matching_id)
+    late = trial.install(await trial.delivered())
+    await trial.cancel(CancelReason.END_USER_REJECTION)
+    before = await stage.seen(ordered)
+    assert before.order == "error"
+    with refuses(Status.ICCID_IN_USE):
+        await stage.cancel_order(ordered, eid=card.eid)
+    assert await stage.seen(ordered) == before
+    await stage.cancel_order(ordered, AWAY, eid=card.eid)
+    await stage.notifications.handle_notification(late.raw)
+    await stage.judge()
+    seen = await stage.seen(ordered)
+    assert (seen.order, seen.profile, list(installed_on(card))) == ("cancelled", "unavailable", [str(ordered.iccid)])
 
 
 async def test_profile_on_its_way_or_on_a_card_cannot_be_cancelled(stage: Stage) -> None:

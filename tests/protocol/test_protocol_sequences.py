@@ -53,12 +53,11 @@ class World:
         await self.stage.ordering.release_profile(self.stage.call(self.stocked.tenant_id), self.stocked.iccid)
 
     async def cancel_order(self, which: int) -> None:
-        """CancelOrder; a careful operator withdraws what may already be on a card."""
+        """CancelOrder; the operator wants the profile back whenever it can have it."""
         row = await self.stage.order_row(self.stocked.iccid)
-        away = row is not None and row["euicc_otpk"] is not None
         request = CancelOrder(
             iccid=self.stocked.iccid,
-            final_status=FinalProfileStatus.UNAVAILABLE if away else FinalProfileStatus.AVAILABLE,
+            final_status=FinalProfileStatus.AVAILABLE if which else FinalProfileStatus.UNAVAILABLE,
             eid=Eid(row["eid"]) if row is not None and row["eid"] else None,
         )
         await self.stage.ordering.cancel_order(self.stage.call(self.stocked.tenant_id), request)

@@ -21,6 +21,7 @@ from smdp.sealing import confirmation_context, order_key_context
 
 _TOKEN_ALPHABET = "ABCDEFGHJKLMNPQRSTUVWXYZ23456789"  # noqa: S105 -- letters to draw from, no secret
 _TOKEN_GROUPS, _TOKEN_GROUP = 5, 5
+_UNREPORTED = "A card got this profile and has not reported: wait for it, or cancel with Unavailable."
 
 
 class FinalProfileStatus(Enum):
@@ -134,8 +135,11 @@ class Ordering:
                 raise Refused(Status.MATCHING_ID_ASSOCIATED_OTHERWISE)
             if (order.state, OrderEvent.CANCEL) not in TRANSITIONS:
                 raise Refused(Status.ICCID_IN_USE, f"The order is {order.state} and can no longer be cancelled.")
-            final = request.final_status is FinalProfileStatus.AVAILABLE
-            state = ProfileState.AVAILABLE if final else ProfileState.UNAVAILABLE
+            reusable = request.final_status is FinalProfileStatus.AVAILABLE
+            # Back in stock it could go to a second card while the first one holds it and is only slow to say so.
+            if reusable and order.binding is not None and await work.awaits_report(order.id):
+                raise Refused(Status.ICCID_IN_USE, _UNREPORTED)
+            state = ProfileState.AVAILABLE if reusable else ProfileState.UNAVAILABLE
             await work.change_order(OrderChange.of(order, OrderEvent.CANCEL))
             await work.change_profile(order.iccid, ProfileState.ORDERED, state)
             await work.keep_result(call, {})

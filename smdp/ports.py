@@ -195,6 +195,9 @@ class OrderingWork(Protocol):
     async def open_order(self, iccid: Iccid) -> Order | None:
         """The order of that ICCID that is not cancelled (installed ones included), locked for this work."""
 
+    async def awaits_report(self, order_id: int) -> bool:
+        """Whether some card was handed the package of this order and has not reported what became of it."""
+
     async def add_order(self, order: Order) -> Order:
         """Store a new order (its `id` is ignored) and return it with its id."""
 

@@ -16,11 +16,12 @@ from rsp.status import Status
 from smdp.order import Order, OrderChange, OrderState, ProfileState
 from smdp.ports import Call, StockProfile, TransitionLost
 from smdp.progress import Message
+from smdp.session import SessionState
 from store.changes import TELL, message_arguments, order_arguments, order_update
 from store.compiled import compiled
 from store.pool import Connection, Pool, Row
 from store.rows import labelled, order_from, order_values
-from store.tables import es2_calls, orders, profile_types, profiles
+from store.tables import es2_calls, orders, profile_types, profiles, sessions
 
 _TENANT = bindparam("tenant_id", type_=BigInteger)
 _ICCID = bindparam("iccid", type_=Text)
@@ -63,6 +64,19 @@ _OPEN_ORDER = compiled(
     .order_by(orders.c.id.desc())
     .limit(1)
     .with_for_update()
+)
+# Reads the whole table: it is asked only when a failed order that was handed out is to return to stock, which is rare,
+# and an index would cost every download.
+_AWAITS_REPORT = compiled(
+    select(
+        exists()
+        .where(
+            sessions.c.order_id == bindparam("order_id", type_=BigInteger),
+            sessions.c.secure_channel.is_not(None),
+            sessions.c.state != SessionState.REPORTED.value,
+        )
+        .label("awaits")
+    )
 )
 _NEW_COLUMNS = (
     "tenant_id",
@@ -142,6 +156,11 @@ class Work:
         """The order of that ICCID that is not cancelled, locked for this work."""
         row = await self._connection.fetch_one(_OPEN_ORDER, tenant_id=self._tenant_id, iccid=str(iccid))
         return order_from(row) if row else None
+
+    async def awaits_report(self, order_id: int) -> bool:
+        """Whether a session of this order delivered its package and no report of it was verified."""
+        row = await self._connection.fetch_one(_AWAITS_REPORT, order_id=order_id)
+        return row is not None and bool(row["awaits"])
 
     async def add_order(self, order: Order) -> Order:
         """Store a new order and return it with its id. Raises TransitionLost when the profile has an open one."""

@@ -220,11 +220,12 @@ async def test_failed_order_can_be_cancelled_and_loses_its_secrets(stage: Stage)
 
 
 async def test_profile_that_may_be_on_a_card_does_not_return_to_stock(stage: Stage) -> None:
-    """The user cancels after the hand-over; whether the card installed it before is not known until it reports."""
+    """A card installs it, its report is held back, and the user cancels a second attempt."""
     card, ordered = stage.card(), await stage.order()
     trial = attempt(stage, card, ordered.matching_id)
     late = trial.install(await trial.delivered())
-    await trial.cancel(CancelReason.END_USER_REJECTION)
+    second = await attempt(stage, card, ordered.matching_id).begun()
+    await second.cancel(CancelReason.END_USER_REJECTION)
     before = await stage.seen(ordered)
     assert before.order == "error"
     with refuses(Status.ICCID_IN_USE):

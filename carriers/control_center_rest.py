@@ -15,6 +15,7 @@ import structlog
 from carriers.control_center_values import CHARSET, refusal
 from carriers.pace import Pace, Pause
 from rsp.errors import Unreachable
+from transport.client import read_whole
 
 _LARGEST_ANSWER = 1024 * 1024
 _PASSING = (429, 503, 504)
@@ -131,7 +132,7 @@ class ControlCenterRest:
             allow_redirects=False,
             middlewares=(_once,),
         ) as response:
-            content = await _whole(response.content)
+            content = await read_whole(response.content, _LARGEST_ANSWER)
             return _Answer(status=response.status, members=_members(content, response.charset))
 
     def _authorization(self) -> str:
@@ -145,16 +146,6 @@ async def _once(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerTy
         return await handler(request)
     except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
         raise aiohttp.ClientError(f"{type(error).__name__}, not repeated") from error
-
-
-async def _whole(stream: aiohttp.StreamReader) -> bytes:
-    """The body, however many pieces it comes in. Raises aiohttp.ClientPayloadError when it is too long."""
-    content = bytearray()
-    async for piece in stream.iter_any():
-        content += piece
-        if len(content) > _LARGEST_ANSWER:
-            raise aiohttp.ClientPayloadError("the answer is too long")
-    return bytes(content)
 
 
 def _members(content: bytes, charset: str | None) -> dict[str, Any] | None:

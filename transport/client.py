@@ -62,9 +62,19 @@ class GsmaClient:
                 allow_redirects=False,
                 server_hostname=self._server_name,
             ) as response:
-                return response.status, await response.content.read(_LARGEST_ANSWER)
+                return response.status, await read_whole(response.content, _LARGEST_ANSWER)
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
             raise Unreachable(f"{url} cannot be reached: {type(error).__name__}") from error
+
+
+async def read_whole(stream: aiohttp.StreamReader, most: int) -> bytes:
+    """A body, in however many pieces it comes. Raises aiohttp.ClientPayloadError when it has more than `most` bytes."""
+    content = bytearray()
+    async for piece in stream.iter_any():
+        content += piece
+        if len(content) > most:
+            raise aiohttp.ClientPayloadError("the answer is too long")
+    return bytes(content)
 
 
 def _reply(body: dict[str, Any]) -> Reply:

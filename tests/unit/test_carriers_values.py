@@ -33,10 +33,7 @@ DETAILS = {
     "eid": None,
     "dateAdded": "2016-06-29 00:21:33.339+0000",
 }
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.text(),
-    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
-)
+JSON = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=30), st.just([]), st.just({}))
 
 
 def test_details_are_read_with_numbers_and_nulls() -> None:

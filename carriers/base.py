@@ -137,8 +137,8 @@ class Platform(Protocol):
         is refused. Empty takes it from whoever has it.
         """
 
-    async def set_state(self, iccid: Iccid, state: SimState) -> SimFacts:
-        """Put the SIM into a state."""
+    async def set_state(self, iccid: Iccid, state: SimState, *, held_by: str = "") -> SimFacts:
+        """Put the SIM into a state. With `held_by`, only in that account: elsewhere it is somebody else's line."""
 
     async def session(self, iccid: Iccid) -> Session | None:
         """The current or latest session; None when there was none or the platform does not tell."""

@@ -91,13 +91,11 @@ class ControlCenter:
                 raise PlatformRefused("billed", f"{iccid} is active and billed; deactivate it first", permanent=True)
             if facts.account == inventory_account:
                 return await self._edit(iccid, {"status": values.IN_STOCK}, released)
-            if held_by and facts.account != held_by:
-                text = f"{iccid} is in account {facts.account} and not in {held_by} any more"
-                raise PlatformRefused("elsewhere", text, permanent=True)
+            _check_holder(facts, held_by)
             body = {"accountId": inventory_account, "iccids": [iccid.digits], "simState": values.IN_STOCK}
             return await self._change(iccid, "POST", values.TRANSFER, body, released)
 
-    async def set_state(self, iccid: Iccid, state: SimState) -> SimFacts:
+    async def set_state(self, iccid: Iccid, state: SimState, *, held_by: str = "") -> SimFacts:
         """Set the SIM's status; one that has it already is not touched."""
         if state not in values.WORDS:
             known = ", ".join(sorted(values.WORDS))
@@ -109,6 +107,7 @@ class ControlCenter:
 
         async with self._alone(iccid):
             facts = await self._known(iccid)
+            _check_holder(facts, held_by)
             if facts.state is state:
                 return facts
             if facts.state is SimState.INVENTORY and state in _NEEDS_ACCOUNT:
@@ -196,6 +195,12 @@ class ControlCenter:
         if elsewhere or facts.state in (SimState.ACTIVE, SimState.RETIRED, SimState.UNKNOWN):
             text = f"{facts.iccid} is in account {facts.account} as {facts.raw_state}, not in the inventory"
             raise PlatformRefused("not_in_stock", text, permanent=True)
+
+
+def _check_holder(facts: SimFacts, held_by: str) -> None:
+    if held_by and facts.account != held_by:
+        text = f"{facts.iccid} is in account {facts.account} and not in {held_by} any more"
+        raise PlatformRefused("elsewhere", text, permanent=True)
 
 
 def _check_adjustable(facts: SimFacts) -> None:

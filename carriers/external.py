@@ -31,7 +31,7 @@ class External:
         """Refused: the customer does this at the carrier."""
         raise _not_ours(f"give {iccid} back")
 
-    async def set_state(self, iccid: Iccid, state: SimState) -> SimFacts:
+    async def set_state(self, iccid: Iccid, state: SimState, *, held_by: str = "") -> SimFacts:  # noqa: ARG002 -- the contract's signature
         """Refused: the customer does this at the carrier."""
         raise _not_ours(f"set {iccid} to {state}")
 

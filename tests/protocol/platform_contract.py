@@ -123,6 +123,14 @@ class PlatformContract:
         await place.platform.allocate(place.sim, place.target)
         assert (await place.platform.set_state(place.sim, SimState.ACTIVE)).billable is Billable.YES
 
+    async def test_line_of_another_account_is_not_activated(self, place: Place) -> None:
+        if not place.platform.capabilities.can_allocate:
+            return
+        await place.platform.allocate(place.sim, place.other_account)
+        await refused(place.platform.set_state(place.sim, SimState.ACTIVE, held_by=place.target.account))
+        found = await place.platform.set_state(place.sim, SimState.ACTIVE, held_by=place.other_account.account)
+        assert found.billable is Billable.YES
+
     async def test_sim_in_stock_is_not_billed_to_the_carrier(self, place: Place) -> None:
         await refused(place.platform.set_state(place.sim, SimState.ACTIVE))
 

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping
 
 import pytest
-from platform_stage import ENTERPRISE, INVENTORY, SIM, TARGET, Stage, open_stage
+from platform_stage import ENTERPRISE, INVENTORY, OTHER_PLANS, SIM, TARGET, Stage, open_stage
 
 from carriers.base import Account, Billable, PlatformRefused, SimState
 from carriers.control_center_rest import Timing
@@ -221,3 +221,45 @@ async def test_ready_sim_is_put_back_to_test_so_that_its_first_session_is_free(s
     await stage.platform.allocate(SIM, TARGET)
     stage.book.session_starts(SIM)
     assert (where(stage), stage.book.charges) == ((ENTERPRISE, "TEST_READY"), [])
+
+
+async def test_what_is_so_already_is_read_and_not_asked_for(stage: Stage) -> None:
+    await stage.platform.allocate(SIM, TARGET)
+    await stage.platform.allocate(SIM, TARGET)
+    await stage.platform.set_state(SIM, SimState.TEST)
+    await stage.platform.release(SIM, INVENTORY)
+    await stage.platform.release(SIM, INVENTORY)
+    assert (stage.simulator.count("transfer"), stage.simulator.count("edit")) == (2, 0)
+
+
+async def test_what_would_touch_a_billed_line_is_not_even_asked_for(stage: Stage) -> None:
+    await stage.platform.allocate(SIM, TARGET)
+    await stage.platform.set_state(SIM, SimState.ACTIVE)
+    before = (stage.simulator.count("transfer"), stage.simulator.count("edit"))
+    with pytest.raises(PlatformRefused) as released:
+        await stage.platform.release(SIM, INVENTORY, held_by=ENTERPRISE)
+    with pytest.raises(PlatformRefused) as moved:
+        await stage.platform.allocate(SIM, OTHER_PLANS)
+    assert (released.value.code, moved.value.code) == ("billed", "in_use")
+    assert (stage.simulator.count("transfer"), stage.simulator.count("edit")) == before
+
+
+async def test_release_that_stopped_half_way_is_finished(stage: Stage) -> None:
+    stage.book.sims[SIM].status = "TEST_READY"
+    assert (await stage.platform.release(SIM, INVENTORY)).state is SimState.INVENTORY
+    assert (stage.simulator.count("transfer"), stage.simulator.count("edit")) == (0, 1)
+
+
+async def test_allocation_that_stopped_half_way_is_finished_without_a_second_transfer(stage: Stage) -> None:
+    stage.book.transfer((SIM,), ENTERPRISE, {}, "somebody")
+    facts = await stage.platform.allocate(SIM, TARGET)
+    assert (facts.is_in(TARGET), facts.state) == (True, SimState.TEST)
+    assert (stage.simulator.count("transfer"), stage.simulator.count("edit")) == (0, 1)
+
+
+async def test_sim_given_up_by_its_operator_is_not_taken(stage: Stage) -> None:
+    for account, status in ((INVENTORY, "RETIRED"), (INVENTORY, "GLOBAL_TRANSFER"), (ENTERPRISE, "PURGED")):
+        stage.book.sims[SIM].account, stage.book.sims[SIM].status = account, status
+        with pytest.raises(PlatformRefused, match=status):
+            await stage.platform.allocate(SIM, TARGET)
+    assert {seen.operation for seen in stage.simulator.seen} == {"read"}

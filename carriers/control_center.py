@@ -126,7 +126,8 @@ class ControlCenter:
 
     async def check(self) -> None:
         """Try the credentials. Raises PlatformRefused, Unreachable."""
-        await self._rest.read_once(values.ECHO)
+        if await self._rest.read_once(values.ECHO) is None:
+            raise PlatformRefused("no_echo", "the platform has no echo here: check base_url", permanent=False)
 
     @asynccontextmanager
     async def _alone(self, iccid: Iccid) -> AsyncIterator[None]:

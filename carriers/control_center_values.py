@@ -14,6 +14,7 @@ from typing import Any
 from carriers.base import Account, Billable, PlatformRefused, Session, SimFacts, SimState
 from rsp.identifiers import Iccid
 
+PATH = "/rws/api/v1"
 TRANSFER = "/devices/transferDeviceToAccount"
 DEVICE = "/devices/{iccid}"
 SESSION = "/devices/{iccid}/sessionInfo"

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 import aiohttp
 
+from carriers import control_center_values as values
 from carriers.base import Platform
 from carriers.control_center import ControlCenter
 from carriers.control_center_rest import ControlCenterRest, Login, Secret, Timing
@@ -64,6 +65,8 @@ class Registry:
 
 def _control_center(registry: Registry, settings: PlatformSettings) -> Platform:
     base_url = _base_url(settings.base_url)
+    if not urlsplit(base_url).path:
+        base_url += values.PATH
     if not settings.username or ":" in settings.username or not settings.api_key:
         raise Malformed("a Control Center needs a user name without a colon, and that user's API key")
     login = Login(base_url=base_url, username=settings.username, api_key=settings.api_key)
@@ -98,7 +101,7 @@ def _base_url(text: str) -> str:
         or parts.fragment
         or not (plain or parts.scheme == "https")
     ):
-        raise Malformed("base_url reads https://host/rws/api/v1, without credentials and query")
+        raise Malformed("base_url reads https://host or https://host/path, without credentials and query")
     return text.rstrip("/")
 
 

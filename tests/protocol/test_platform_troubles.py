@@ -6,12 +6,16 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping
 
 import pytest
-from platform_stage import ENTERPRISE, INVENTORY, OTHER_PLANS, SIM, TARGET, Stage, open_stage
+from platform_stage import ENTERPRISE, INVENTORY, KEY, OTHER_PLANS, SIM, TARGET, Stage, open_stage
 
 from carriers.base import Account, Billable, PlatformRefused, SimState
-from carriers.control_center_rest import Timing
+from carriers.control_center import ControlCenter
+from carriers.control_center_rest import ControlCenterRest, Login, Timing
+from carriers.pace import Pace
+from carriers.registry import PlatformSettings, Registry
 from rsp.errors import Unreachable
 from rsp.identifiers import Iccid
+from server.setting_kinds import Secret
 from simulator.platforms.control_center import Trouble
 from simulator.platforms.control_center_book import Book, Transfer
 
@@ -263,3 +267,28 @@ async def test_sim_given_up_by_its_operator_is_not_taken(stage: Stage) -> None:
         with pytest.raises(PlatformRefused, match=status):
             await stage.platform.allocate(SIM, TARGET)
     assert {seen.operation for seen in stage.simulator.seen} == {"read"}
+
+
+async def test_wrong_address_is_not_taken_for_an_unknown_sim(stage: Stage) -> None:
+    login = Login(
+        base_url=f"http://127.0.0.1:{stage.simulator.port}/provision", username="orchestrator", api_key=Secret(KEY)
+    )
+    rest = ControlCenterRest(stage.session, login, Pace(5, stage.time, stage.time.pause))
+    with pytest.raises(PlatformRefused, match="base_url") as caught:
+        await ControlCenter(rest).find(SIM)
+    assert (caught.value.code, caught.value.permanent) == ("http_404", False)
+
+
+async def test_platform_from_settings_works_with_the_host_alone(stage: Stage) -> None:
+    settings = PlatformSettings(
+        kind="control_center",
+        base_url=f"http://127.0.0.1:{stage.simulator.port}",
+        username="orchestrator",
+        api_key=Secret(KEY),
+        inventory_account=INVENTORY,
+    )
+    platform = Registry(stage.session).platform("partner", settings)
+    await platform.check()
+    facts = await platform.find(SIM)
+    assert facts is not None
+    assert facts.state is SimState.INVENTORY

@@ -9,6 +9,7 @@ from crypto.vault import VaultUnavailable
 from rsp.errors import Unavailable
 from server import logs
 from server.answering import operations
+from server.eim_wiring import Eim
 from server.wiring import Services
 from transport.functions import Gate
 
@@ -18,6 +19,7 @@ _BATCH = 64
 _LEASE_SECONDS = 30.0
 _IDLE_SECONDS = 0.1
 _GAUGE_SECONDS = 5.0
+_EXPIRY_SECONDS = 5.0
 _RETENTION_SECONDS = 600.0
 _AWAY_SECONDS = 1.0
 
@@ -36,10 +38,27 @@ async def work(services: Services, stop: asyncio.Event) -> None:
     async with operations(services, gate), asyncio.TaskGroup() as jobs:
         jobs.create_task(_repeat("notifications", judge, _IDLE_SECONDS, stop))
         jobs.create_task(_repeat("callbacks", services.sender.send_due, _IDLE_SECONDS, stop))
+        if services.eim is not None:
+            for name, step, idle_seconds in _eim_jobs(services.eim):
+                jobs.create_task(_repeat(name, step, idle_seconds, stop))
         jobs.create_task(_repeat("retention", services.retire, _RETENTION_SECONDS, stop))
         jobs.create_task(_repeat("gauges", gauges.refresh, _GAUGE_SECONDS, stop))
         await stop.wait()
         gate.open = False
+    await services.sender.finish()
+
+
+def _eim_jobs(eim: Eim) -> tuple[tuple[str, Step, float], ...]:
+    """The eIM's work: judge what devices handed in, end what nobody fetched, drop what nobody could verify."""
+
+    async def judge() -> int:
+        return await eim.results.judge_pending(_BATCH, _LEASE_SECONDS)
+
+    return (
+        ("eim results", judge, _IDLE_SECONDS),
+        ("eim expiry", eim.packages.expire_due, _EXPIRY_SECONDS),
+        ("eim retention", eim.results.forget_unverified, _RETENTION_SECONDS),
+    )
 
 
 async def _repeat(name: str, step: Step, idle_seconds: float, stop: asyncio.Event) -> None:

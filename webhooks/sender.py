@@ -42,20 +42,42 @@ class Pace:
 
 
 class Sender:
-    """Works off the outbox. Any number of them may run: a claim belongs to one."""
+    """Works off the outbox. Any number of them may run: a claim belongs to one.
+
+    Messages fly on their own: an operator that answers slowly holds up nobody else's.
+    """
 
     def __init__(self, outbox: Outbox, kinds: Mapping[str, Send], pace: Pace | None = None) -> None:
         self._outbox = outbox
         self._kinds = kinds
         self._pace = pace or Pace()
+        self._flying: set[asyncio.Task[None]] = set()
 
     async def send_due(self) -> int:
-        """Send what is due now and return how many messages were taken. Raises Unavailable."""
-        claimed = await self._outbox.claim_messages(self._pace.most, self._pace.lease_seconds)
-        async with asyncio.TaskGroup() as group:
-            for message in claimed:
-                group.create_task(self._send(message))
+        """Start to send what is due, as far as there is room, and return how many messages were taken.
+
+        Raises Unavailable, also when an earlier message met it: its lease runs out and it is sent again.
+        """
+        await self._land(asyncio.FIRST_COMPLETED if len(self._flying) >= self._pace.most else None)
+        room = self._pace.most - len(self._flying)
+        claimed = await self._outbox.claim_messages(room, self._pace.lease_seconds) if room else []
+        for message in claimed:
+            self._flying.add(asyncio.create_task(self._send(message)))
         return len(claimed)
+
+    async def finish(self) -> None:
+        """Wait until everything that flies has landed. Raises what the first failure among it raised."""
+        await self._land(asyncio.ALL_COMPLETED)
+
+    async def _land(self, until: str | None) -> None:
+        """Put away what has landed, after waiting `until` for it; None does not wait."""
+        if until is not None and self._flying:
+            await asyncio.wait(self._flying, return_when=until)
+        landed = {task for task in self._flying if task.done()}
+        self._flying -= landed
+        failures = [error for task in landed if (error := task.exception()) is not None]
+        if failures:
+            raise failures[0]
 
     async def _send(self, message: ClaimedMessage) -> None:
         send = self._kinds.get(message.kind)

@@ -124,6 +124,14 @@ async def test_an_interrupted_work_leaves_the_connection_clean(database: str) ->
     await pool.close()
 
 
+async def _tell_across_a_loss(pool: Pool, database: str) -> None:
+    """One transaction whose connection is cut between its two statements."""
+    async with Orderings(pool).begin(1) as work:
+        await work.tell(message())
+        await _terminate_others(database)
+        await work.tell(message())
+
+
 async def _terminate_others(database: str) -> None:
     """End every session of the database but our own, and wait for their ends."""
     killer = await asyncpg.connect(database)
@@ -149,10 +157,7 @@ async def test_a_session_terminated_inside_a_transaction_is_unavailable(database
     pool = await open_pool(database, 1)
     await new_tenant(pool)
     with pytest.raises(Unavailable):
-        async with Orderings(pool).begin(1) as work:
-            await work.tell(message())
-            await _terminate_others(database)
-            await work.tell(message())
+        await _tell_across_a_loss(pool, database)
     assert await Outbox(pool).depth() == (0, 0.0)
     await pool.close()
 

@@ -25,7 +25,7 @@ from store.embedded import EmbeddedPostgres
 from store.inbox import Inbox
 from store.ordering import Orderings
 from store.outbox import Outbox
-from store.pool import open_pool
+from store.pool import Pool, open_pool
 
 ONE = compiled(text("SELECT 1 AS number"))
 

@@ -62,7 +62,8 @@ class _Judge:
 async def vault_keys(pki: PkiFolder, vault: Vault) -> dict[str, ec.EllipticCurvePublicKey]:
     """The public keys the vault holds under the folder's labels; a label it lacks is left out."""
     found = {}
-    for name in (name for dp in pki.dp for name in (dp.auth_key, dp.pb_key)):
+    labels = [name for dp in pki.dp for name in (dp.auth_key, dp.pb_key)]
+    for name in (*labels, *([pki.eim.signing_key] if pki.eim else [])):
         try:
             found[name] = await vault.public_key(name)
         except KeyUnknown:
@@ -70,12 +71,14 @@ async def vault_keys(pki: PkiFolder, vault: Vault) -> dict[str, ec.EllipticCurve
     return found
 
 
-def check(pki: PkiFolder, vault: PublicKeys, now: datetime, names: Sequence[str] = ()) -> list[Finding]:
+def check(
+    pki: PkiFolder, vault: PublicKeys, now: datetime, names: Sequence[str] = (), eim_names: Sequence[str] = ()
+) -> list[Finding]:
     """All findings, the worst first; an empty list means nothing to do. `vault` comes from `vault_keys`.
 
-    `names` are the names devices will use, each of which DPtls must carry. Certificates expiring within 90, 30 and
-    7 days are NOTICE, WARNING and URGENT, expired ones an ERROR; those of operators and simulated cards at most a
-    WARNING.
+    `names` are the names devices will use, each of which DPtls must carry; `eim_names` those the eIM's certificate
+    must carry. Certificates expiring within 90, 30 and 7 days are NOTICE, WARNING and URGENT, expired ones an ERROR;
+    those of operators and simulated cards at most a WARNING.
     """
     found = [*_origin(pki), *_dates(pki, now), *_oids(pki)]
     good = []
@@ -88,6 +91,7 @@ def check(pki: PkiFolder, vault: PublicKeys, now: datetime, names: Sequence[str]
     for dp in pki.dp:
         found += _set(dp, judge)
     found += _tls(pki, judge, names)
+    found += _eim(pki, judge, eim_names)
     return sorted(found, key=lambda finding: -finding.severity)
 
 
@@ -148,6 +152,24 @@ def _tls(pki: PkiFolder, judge: _Judge, names: Sequence[str]) -> Iterator[Findin
         if name.lower() not in pki.names:
             yield _error(subject, f"does not name {name}: bring a certificate for the name devices connect to")
     yield from _tls_key(pki.tls_key, parsed, subject)
+
+
+def _eim(pki: PkiFolder, judge: _Judge, names: Sequence[str]) -> Iterator[Finding]:
+    subject = "eIM"
+    if pki.eim is None:
+        return
+    if pki.eim.signing_key not in judge.vault:
+        yield _error(
+            subject, f"its key {pki.eim.signing_key} is not in the vault: use the right vault, cards obey no other"
+        )
+    for name in names:
+        if name.lower() not in pki.eim.names:
+            yield _error(subject, f"its certificate does not name {name}: run `smdp pki eim --name {name}`")
+    parsed = _parsed(files.read_certificate(pki.eim.tls_certificate))
+    if parsed is None:
+        yield _error(subject, f"{pki.eim.tls_certificate} cannot be read: make it again with `smdp pki eim`")
+    else:
+        yield from _tls_key(pki.eim.tls_key, parsed, subject)
 
 
 def _tls_key(file: Path, parsed: Certificate, subject: str) -> Iterator[Finding]:

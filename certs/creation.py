@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from ipaddress import ip_address
 from pathlib import Path
 
 from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from certs import files, keys, layout, recipe
 from certs.errors import BadPki
@@ -19,6 +20,7 @@ from rsp.errors import Malformed
 from rsp.identifiers import fqdn
 
 DEFAULT_NAMES = ("smdp.example.com",)
+DEFAULT_EIM_NAMES = ("eim.example.com",)
 DEFAULT_CURVES = (Curve.P256, Curve.BRAINPOOL_P256R1)
 TEST_OPERATORS = ("operator-a", "operator-b")
 _CALLBACK_NAMES = ("localhost", "127.0.0.1")
@@ -38,21 +40,23 @@ class _Chain:
     dp_pb: Credential
 
 
-async def init(
+async def init(  # noqa: PLR0913 -- what may differ between test PKIs
     path: Path,
     vault: keys.KeyVault,
     *,
     names: Sequence[str] = DEFAULT_NAMES,
+    eim_names: Sequence[str] = DEFAULT_EIM_NAMES,
     curves: Sequence[Curve] = DEFAULT_CURVES,
     now: datetime,
     oid: str = recipe.DP_OID,
 ) -> layout.PkiFolder:
-    """Make a whole test PKI in a new folder: per curve CI, EUM, card, DPauth, DPpb; one DPtls; operators' CA.
+    """Make a whole test PKI in a new folder: per curve CI, EUM, card, DPauth, DPpb; one DPtls; eIM; operators' CA.
 
-    `names` are the DNS names of the server, `oid` its object identifier. The keys of DPauth and DPpb go to the vault
-    only. Raises BadPki when the folder is there already or a name cannot stand in a certificate; then nothing is made.
+    `names` are the DNS names of the server, `eim_names` those of its eIM, `oid` its object identifier. The keys of
+    DPauth, DPpb and the eIM's packages go to the vault only. Raises BadPki when the folder is there already or a name
+    cannot stand in a certificate; then nothing is made.
     """
-    hosts = _host_names(names)
+    hosts, eim_hosts = _host_names(names), _host_names(eim_names)
     if Curve.P256 not in curves:
         raise BadPki("a PKI needs NIST P-256, the curve of the TLS certificate: add it to the curves")
     refuse_existing(path)
@@ -61,13 +65,40 @@ async def init(
         entries = tuple([await _write_chain(folder, chain, vault) for chain in chains])
         tls_issuer = next(chain.ci for chain in chains if chain.curve is Curve.P256)
         tls = write_tls(folder, recipe.dp_tls(tls_issuer, _terms(now), hosts, oid))
+        eim = await _write_eim(folder, recipe.eim_tls(tls_issuer, _terms(now), eim_hosts), vault)
         _write_peers(folder, write_operator_ca(folder, now), now)
         layout.write_guard(folder)
         files.write(folder / layout.MARKER, layout.MARKER_TEXT.encode())
         layout.write_index(
-            folder, layout.Index(ci=tuple(ci_file(chain.ci.key_id) for chain in chains), dp=entries, tls=tls)
+            folder, layout.Index(ci=tuple(ci_file(chain.ci.key_id) for chain in chains), dp=entries, tls=tls, eim=eim)
         )
     return layout.load(path)
+
+
+async def add_eim(
+    path: Path, vault: keys.KeyVault, *, names: Sequence[str] = DEFAULT_EIM_NAMES, now: datetime
+) -> layout.PkiFolder:
+    """Give a generated folder an eIM, or its eIM a new TLS certificate.
+
+    The key that signs packages is made once and kept: cards obey no other. Raises BadPki when the folder was not made
+    here, as its CI has no key to certify with, or when a name cannot stand in a certificate.
+    """
+    index, device = layout.read_index(path), layout.device_folder(path, Curve.P256)
+    if not (device / "ci.key.pem").exists():
+        raise BadPki(f"{path} was not generated here: its CI cannot certify a TLS name for the eIM")
+    issuer = Credential(
+        certificate=x509.load_der_x509_certificate(files.read_certificate(device / "ci.der")),
+        key=files.read_key(device / "ci.key.pem"),
+    )
+    eim = await _write_eim(path, recipe.eim_tls(issuer, _terms(now), _host_names(names)), vault)
+    layout.write_index(path, replace(index, eim=eim))
+    return layout.load(path)
+
+
+async def _write_eim(folder: Path, tls: Credential, vault: keys.KeyVault) -> layout.EimEntry:
+    if keys.EIM_SIGNING not in await vault.labels():
+        await keys.keep(vault, {keys.EIM_SIGNING: ec.generate_private_key(Curve.P256.instance)})
+    return layout.EimEntry(signing_key=keys.EIM_SIGNING, tls=write_tls(folder, tls))
 
 
 def issue_operator_certificate(path: Path, name: str, now: datetime) -> tuple[Path, Path]:
@@ -103,7 +134,7 @@ def write_operator_ca(folder: Path, now: datetime) -> Credential:
 
 
 def write_tls(folder: Path, credential: Credential) -> str:
-    """Write the DPtls pair below a folder of its own; answers that folder relative to the PKI folder."""
+    """Write a TLS pair below a folder of its own; answers that folder relative to the PKI folder."""
     name = f"tls/{credential.key_id.hex()[:8]}"
     files.write_pem_pair(folder / name, "certificate", credential)
     return name

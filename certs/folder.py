@@ -1,21 +1,23 @@
 """One PKI folder, as other packages use it: load, init, import_set, check. Layout and recipe: certs/README.md."""
 
 from certs.checking import Finding, Severity, check, vault_keys
-from certs.creation import init, issue_operator_certificate
+from certs.creation import add_eim, init, issue_operator_certificate
 from certs.errors import BadPki
 from certs.importing import SetFiles, import_set, import_tls
-from certs.layout import DeviceFiles, DpCredentials, PkiFolder, load
+from certs.layout import DeviceFiles, DpCredentials, EimCredentials, PkiFolder, load
 from certs.listing import Entry, entries
 
 __all__ = [
     "BadPki",
     "DeviceFiles",
     "DpCredentials",
+    "EimCredentials",
     "Entry",
     "Finding",
     "PkiFolder",
     "SetFiles",
     "Severity",
+    "add_eim",
     "check",
     "entries",
     "import_set",

@@ -10,6 +10,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from certs.errors import BadPki
 from crypto.vault import Vault
 
+EIM_SIGNING = "eim-signing"
+"""The vault label of the key with which the eIM signs packages; cards are configured with its public half."""
+
 
 class KeyVault(Vault, Protocol):
     """A vault that takes in keys made elsewhere."""

@@ -33,6 +33,14 @@ class DpEntry:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EimEntry:
+    """The eIM in the index: the vault label of the key that signs packages, and the folder of its TLS pair."""
+
+    signing_key: str
+    tls: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Index:
     """`pki.json`: what of the folder is in use. Files it does not name are leftovers and are ignored."""
 
@@ -40,6 +48,7 @@ class Index:
     ci: tuple[str, ...] = ()
     dp: tuple[DpEntry, ...] = ()
     tls: str = ""
+    eim: EimEntry | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +62,16 @@ class DpCredentials:
     pb_certificate: bytes
     pb_key: str
     oid: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EimCredentials:
+    """The eIM: the vault label of the key that signs packages, its TLS pair (PEM), and the DNS `names` in that."""
+
+    signing_key: str
+    tls_certificate: Path
+    tls_key: Path
+    names: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +98,7 @@ class PkiFolder:
     operator_ca: Path
     generated: bool
     names: tuple[str, ...]
+    eim: EimCredentials | None = None
 
     @property
     def callback_certificate(self) -> Path:
@@ -152,7 +172,22 @@ def load(path: Path) -> PkiFolder:
         tls_key=path / index.tls / "certificate.key.pem",
         operator_ca=path / "operators" / "ca.pem",
         generated=(path / MARKER).exists(),
-        names=tuple(name.lower() for name in parse(files.read_certificate(tls), str(tls)).dns_names),
+        names=_names(tls),
+        eim=_read_eim(path, index.eim) if index.eim else None,
+    )
+
+
+def _names(tls: Path) -> tuple[str, ...]:
+    return tuple(name.lower() for name in parse(files.read_certificate(tls), str(tls)).dns_names)
+
+
+def _read_eim(path: Path, entry: EimEntry) -> EimCredentials:
+    tls = path / entry.tls / "certificate.pem"
+    return EimCredentials(
+        signing_key=entry.signing_key,
+        tls_certificate=tls,
+        tls_key=path / entry.tls / "certificate.key.pem",
+        names=_names(tls),
     )
 
 

@@ -11,7 +11,7 @@ from cryptography import x509
 from certs import files
 from certs.layout import PkiFolder
 
-ROLES = ("ci", "auth", "pb", "tls", "operator-ca", "operator", "callback", "eum", "euicc")
+ROLES = ("ci", "auth", "pb", "tls", "eim-tls", "operator-ca", "operator", "callback", "eum", "euicc")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +63,8 @@ def entry(role: str, der: bytes, source: str) -> Entry:
 
 def _from_files(pki: PkiFolder) -> list[Entry]:
     found: list[tuple[str, Path]] = [("tls", pki.tls_certificate), ("operator-ca", pki.operator_ca)]
+    if pki.eim is not None:
+        found.append(("eim-tls", pki.eim.tls_certificate))
     operators = sorted(pki.operator_ca.parent.glob("*.pem"))
     found += [("operator", file) for file in operators if file != pki.operator_ca and ".key." not in file.name]
     if pki.callback_certificate.exists():

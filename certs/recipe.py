@@ -201,6 +201,11 @@ def operator(issuer: Credential, terms: Terms, name: str) -> Credential:
     return _issued(_plain_shape(name, ExtendedKeyUsageOID.CLIENT_AUTH), issuer, terms)
 
 
+def eim_tls(issuer: Credential, terms: Terms, names: Sequence[str]) -> Credential:
+    """The TLS certificate under which devices find the eIM; cards may be told to trust its key, or its issuer."""
+    return callback_server(issuer, terms, names)
+
+
 def callback_server(issuer: Credential, terms: Terms, names: Sequence[str]) -> Credential:
     """The TLS certificate of an operator's server that receives our callbacks; `names` are hosts or IP addresses."""
     shape = _plain_shape(_common_name(names[0]), ExtendedKeyUsageOID.SERVER_AUTH)

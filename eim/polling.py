@@ -49,6 +49,9 @@ class Polling:
         operation = polled.operation
         if operation is None or operation.state is OperationState.DOUBTFUL:
             return esep.eim_package_error(esep.EimPackageError.NO_EIM_PACKAGE_AVAILABLE)
+        if operation.state is OperationState.SENT and polled.unjudged:
+            # Its result is probably here: the card would refuse the same package as a replay.
+            return esep.eim_package_error(esep.EimPackageError.NO_EIM_PACKAGE_AVAILABLE)
         if operation.kind in SIGNED:
             return esep.eim_package(await self._package(polled.association, operation))
         request = await self._unsigned(operation)

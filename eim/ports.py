@@ -159,10 +159,14 @@ class OperationStore(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Polled:
-    """An eSIM that polls, and the operation whose turn it is; a DOUBTFUL one means that nothing else has its turn."""
+    """An eSIM that polls, and the operation whose turn it is; a DOUBTFUL one means that nothing else has its turn.
+
+    `unjudged`: something that calls itself this eSIM has handed a result in, and it is not judged yet.
+    """
 
     association: Association
     operation: Operation | None
+    unjudged: bool = False
 
 
 class PollStore(Protocol):
@@ -268,8 +272,8 @@ class ResultVerdict:
 class ResultStore(Protocol):
     """The inbox of results: bytes first, judgement after."""
 
-    async def keep_result(self, raw: bytes, received_at: datetime) -> None:
-        """Commit the bytes, at most LARGEST_RESULT; only after this may they be acknowledged."""
+    async def keep_result(self, raw: bytes, eid: Eid | None, received_at: datetime) -> None:
+        """Commit at most LARGEST_RESULT bytes and what their sender calls itself; then they may be acknowledged."""
 
     async def claim_results(self, most: int, lease_seconds: float) -> list[KeptResult]:
         """Take up to `most` unjudged rows for `lease_seconds`, the oldest first; no two callers get the same."""

@@ -77,7 +77,7 @@ class Results:
     async def _keep(self, raw: bytes) -> None:
         if len(raw) > LARGEST_RESULT:
             raise Malformed(f"a result is at most {LARGEST_RESULT} bytes")
-        await self._store.keep_result(raw, self._now())
+        await self._store.keep_result(raw, _sender(raw), self._now())
 
     async def judge_pending(self, most: int, lease_seconds: float) -> int:
         """Judge up to `most` kept results and return how many there were."""
@@ -235,6 +235,15 @@ class Results:
         association = await self._store.association(eid) if eid else None
         reports = self._reports.of((raw,), association)
         return Finding(outcome="reported" if reports else "unknown-card", verified=eid is not None, reports=reports)
+
+
+def _sender(raw: bytes) -> Eid | None:
+    """What the sender of a BF50 calls itself."""
+    try:
+        found = tlv.read(raw).members().get(0x5A)
+        return Eid.from_bytes(found.value) if found else None
+    except Malformed:
+        return None
 
 
 def _is_signed(answer: Signed, facts: ResultFacts) -> bool:

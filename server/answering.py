@@ -6,6 +6,7 @@ import asyncio
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 
 from aiohttp import web
 
@@ -13,6 +14,8 @@ from es2plus import messages as es2_messages
 from es2plus.server import Es2Plus
 from es9plus import messages as es9_messages
 from es9plus.server import Es9Plus
+from esipa import messages as esipa_messages
+from esipa.server import Esipa
 from server.operations import Operations
 from server.settings import Settings
 from server.wiring import Services
@@ -68,10 +71,16 @@ def _interfaces(services: Services, gate: Gate) -> list[tuple[web.Application, s
     es2 = Interface(name="es2plus", prefix=es2_messages.PREFIX, limits=limits, metrics=services.metrics, gate=gate)
     devices = Es9Plus(services.downloads, services.cancellation, services.notifications).routes(es9)
     operators = Es2Plus(services.ordering, services.directory).routes(es2)
-    return [
+    found = [
         (es9.application(devices), "es9", server_context(pki.tls_certificate, pki.tls_key)),
         (es2.application(operators), "es2", server_context(pki.tls_certificate, pki.tls_key, pki.operator_ca)),
     ]
+    if services.eim is not None and pki.eim is not None:
+        esipa = replace(es9, name="esipa", prefix=esipa_messages.PREFIX, binding=esipa_messages.BINDING)
+        iot_devices = Esipa(services.eim.polling, services.eim.results).routes(esipa)
+        context = server_context(pki.eim.tls_certificate, pki.eim.tls_key)
+        found.append((esipa.application(iot_devices), "eim", context))
+    return found
 
 
 @asynccontextmanager

@@ -17,7 +17,10 @@ async def examine(settings: Settings, now: datetime) -> list[checking.Finding]:
     pki = layout.load(settings.pki_dir)
     vault = open_vault(settings)
     keys = await checking.vault_keys(pki, vault)
-    found = checking.check(pki, keys, now, settings.server_names)
+    found = checking.check(pki, keys, now, settings.server_names, settings.eim_names if pki.eim else ())
+    if pki.eim is None:
+        text = "there is none, so nothing answers ESipa: make one with `smdp pki eim`"
+        found.append(checking.Finding(severity=checking.Severity.NOTICE, subject="eIM", text=text))
     found.append(
         checking.Finding(
             severity=checking.Severity.WARNING,

@@ -60,10 +60,15 @@ class Settings:
     es9_port: int = _key(8443, _PORT, "port of ES9+; 0 takes a free one")
     es2_host: str = _key("127.0.0.1", Host(), "address ES2+ (operators) listens on")
     es2_port: int = _key(8444, _PORT, "port of ES2+; 0 takes a free one")
+    eim_host: str = _key("127.0.0.1", Host(), "address ESipa (IoT devices) listens on")
+    eim_port: int = _key(8445, _PORT, "port of ESipa; 0 takes a free one")
     ops_host: str = _key("127.0.0.1", Host(), "address health and metrics listen on")
     ops_port: int = _key(9464, _PORT, "port of health and metrics; 0 takes a free one")
     server_names: tuple[str, ...] = _key(
         ("smdp.example.com",), Names(), "names devices reach ES9+ by; the first goes into activation codes"
+    )
+    eim_names: tuple[str, ...] = _key(
+        ("eim.example.com",), Names(), "names devices reach the eIM by; the first is its eimId"
     )
     pki_dir: Path = _below_data_dir("pki", "folder of the certificates")
     vault_file: Path = _below_data_dir("vault.bin", "file of the software vault")

@@ -15,8 +15,11 @@ from certs import layout
 from certs.layout import PkiFolder
 from crypto.certificates import TrustStore, parse_certificate
 from crypto.vault import Vault
+from eim.ports import FORWARD_KIND
 from server.callbacks import OperatorCallbacks
 from server.clock import SystemClock
+from server.eim_wiring import Eim, eim_of, identity_of
+from server.forwarding import NotificationForwarder
 from server.gauges import Gauges
 from server.preflight import open_vault
 from server.settings import Settings
@@ -55,6 +58,8 @@ class Services:
     notifications: Notifications
     ordering: Ordering
     sender: Sender
+    eim: Eim | None
+    """None where the PKI folder has no eIM."""
     metrics: HttpMetrics
     retire: Callable[[], Awaitable[int]]
     """Removes one batch of rows past their time."""
@@ -79,6 +84,9 @@ async def opened(settings: Settings) -> AsyncIterator[Services]:
         counts, outbox, directory, sessions = Counts(pool), Outbox(pool), Operators(pool), CountedDownloads(pool, tally)
         http = await stack.enter_async_context(_callback_session(pki))
         callbacks = OperatorCallbacks(directory, http, policy.address, settings.callback_timeout_seconds)
+        peers = await stack.enter_async_context(_peer_session(pki))
+        forwarder = NotificationForwarder(peers, settings.callback_timeout_seconds)
+        identity = identity_of(settings, pki)
         yield Services(
             settings=settings,
             pki=pki,
@@ -89,7 +97,8 @@ async def opened(settings: Settings) -> AsyncIterator[Services]:
             cancellation=Cancellation(sessions, wallet, now),
             notifications=Notifications(CountedInbox(pool, tally), sessions, trust, wallet, now),
             ordering=Ordering(Orderings(pool), vault, policy, now),
-            sender=Sender(outbox, {KIND: callbacks.send}),
+            sender=Sender(outbox, {KIND: callbacks.send, FORWARD_KIND: forwarder.send}),
+            eim=eim_of(identity, pool, vault, trust, policy.server_names, now) if identity else None,
             metrics=HttpMetrics(registry),
             retire=partial(_retire, Retirement(pool), now),
             watch=partial(Gauges, registry, counts, outbox, pki, now),
@@ -135,3 +144,11 @@ def _callback_session(pki: PkiFolder) -> aiohttp.ClientSession:
 
 async def _retire(retirement: Retirement, now: Callable[[], datetime]) -> int:
     return await retirement.remove(now())
+
+
+def _peer_session(pki: PkiFolder) -> aiohttp.ClientSession:
+    """Connections to other SM-DP+, whose TLS certificates come from the CIs we trust or the system's authorities."""
+    context = client_context(None)
+    for certificate in pki.ci_certificates:
+        context.load_verify_locations(cadata=certificate)
+    return aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=context, limit=16))

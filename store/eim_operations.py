@@ -17,6 +17,7 @@ from sqlalchemy import (
     Text,
     bindparam,
     case,
+    exists,
     func,
     literal_column,
     null,
@@ -33,7 +34,7 @@ from rsp.esep import MAX_COUNTER
 from rsp.identifiers import Eid
 from store.compiled import compiled
 from store.eim_rows import ASSOCIATION, OPERATION, association_from, operation_from, operation_values
-from store.eim_tables import esim_contacts, esim_operations, esims
+from store.eim_tables import eim_results, esim_contacts, esim_operations, esims
 from store.pool import Connection, Pool
 
 _IN_FLIGHT = "uq_esim_operations_in_flight"
@@ -237,7 +238,11 @@ _head = (
     .lateral("head")
 )
 _POLL = compiled(
-    select(*ASSOCIATION, *(column.label(f"op_{column.key}") for column in _head.c))
+    select(
+        *ASSOCIATION,
+        *(column.label(f"op_{column.key}") for column in _head.c),
+        exists().where(eim_results.c.eid == _eid, eim_results.c.judged_at.is_(None)).label("unjudged"),
+    )
     .select_from(esims.outerjoin(_head, true()))
     .where(esims.c.eid == _eid)
     .add_cte(_SEEN)
@@ -276,7 +281,7 @@ class Polls:
         if row is None:
             return None
         operation = operation_from(row) if row["op_id"] is not None else None
-        return Polled(association=association_from(row), operation=operation)
+        return Polled(association=association_from(row), operation=operation, unjudged=row["unjudged"])
 
     async def number(self, operation: Operation) -> int:
         """Take the eSIM's next counter for a queued operation, for ever. Raises TransitionLost."""

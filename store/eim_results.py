@@ -51,7 +51,7 @@ _MOMENT = DateTime(timezone=True)
 _op, _result = esim_operations.c, eim_results.c
 _EID = bindparam("eid", type_=Text)
 
-_KEEP = compiled(insert(eim_results).values(raw=bindparam("raw"), received_at=bindparam("received_at")))
+_KEEP = compiled(insert(eim_results).values({name: bindparam(name) for name in ("raw", "eid", "received_at")}))
 _CLAIM = compiled(claim(eim_results, select(_result.id).where(_result.judged_at.is_(None)), (_result.id,)))
 _SETTLE = compiled(
     update(eim_results)
@@ -123,9 +123,9 @@ class Results:
         self._pool = pool
         self.association = Esims(pool).association
 
-    async def keep_result(self, raw: bytes, received_at: datetime) -> None:
-        """Commit the bytes; only after this may they be acknowledged."""
-        await self._pool.execute(_KEEP, raw=raw, received_at=received_at)
+    async def keep_result(self, raw: bytes, eid: Eid | None, received_at: datetime) -> None:
+        """Commit the bytes, and what their sender calls itself; only after this may they be acknowledged."""
+        await self._pool.execute(_KEEP, raw=raw, eid=str(eid) if eid else None, received_at=received_at)
 
     async def claim_results(self, most: int, lease_seconds: float) -> list[KeptResult]:
         """Take up to `most` unjudged rows, the oldest first."""

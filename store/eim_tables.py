@@ -130,12 +130,14 @@ esim_operations = Table(
     Index(None, "tenant_id", "id"),
 )
 
-# What devices hand in, as received: bytes first, judgement after. Its tenant is known once it is judged.
+# What devices hand in, as received: bytes first, judgement after. Its tenant is known once it is judged; `eid` is what
+# the device calls itself, proven by nothing.
 eim_results = Table(
     "eim_results",
     metadata,
     _id(),
     Column("tenant_id", BigInteger),
+    Column("eid", Text),
     Column("raw", LargeBinary, nullable=False),
     Column("received_at", DateTime(timezone=True), nullable=False),
     Column("attempts", Integer, nullable=False, server_default=text("0")),
@@ -146,6 +148,7 @@ eim_results = Table(
     Column("operation_id", BigInteger, ForeignKey("esim_operations.id")),
     CheckConstraint(f"octet_length(raw) <= {LARGEST_RESULT}", name="raw_size"),
     Index("ix_eim_results_unjudged", "id", postgresql_where=text("judged_at IS NULL")),
+    Index("ix_eim_results_waiting", "eid", postgresql_where=text("judged_at IS NULL")),
     Index("ix_eim_results_unverified", "judged_at", postgresql_where=text("NOT verified")),
     Index(None, "operation_id"),
 )

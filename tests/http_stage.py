@@ -276,7 +276,14 @@ async def edge(material: Material, database: str, folder: Path, **changes: objec
     """A process that answers on free ports, over `database` and a vault file of its own; two operators registered."""
     vault = folder / "vault"
     shutil.copy(material.vault_file, vault)
-    given: dict[str, Any] = {"es9_port": 0, "es2_port": 0, "ops_port": 0, "database_pool_size": 4, "drain_seconds": 5.0}
+    given: dict[str, Any] = {
+        "es9_port": 0,
+        "es2_port": 0,
+        "eim_port": 0,
+        "ops_port": 0,
+        "database_pool_size": 4,
+        "drain_seconds": 5.0,
+    }
     wanted = load(
         {},
         data_dir=folder,
@@ -291,6 +298,7 @@ async def edge(material: Material, database: str, folder: Path, **changes: objec
             wanted,
             es9_port=ports["es9"],
             es2_port=ports["es2"],
+            eim_port=ports["eim"],
             ops_port=ports["ops"],
             database_url=Secret(database),
         )

@@ -43,6 +43,7 @@ class RoleName(StrEnum):
     AUTH = "auth"
     PB = "pb"
     TLS = "tls"
+    EIM_TLS = "eim-tls"
     OPERATOR_CA = "operator-ca"
     OPERATOR = "operator"
     CALLBACK = "callback"
@@ -51,9 +52,10 @@ class RoleName(StrEnum):
 
 
 @app.command()
-def init(
+def init(  # noqa: PLR0913 -- one parameter an option
     *,
     name: Annotated[list[str] | None, typer.Option(help="DNS name of the server, repeatable.")] = None,
+    eim_name: Annotated[list[str] | None, typer.Option(help="DNS name of the eIM, repeatable.")] = None,
     curve: Annotated[list[CurveName] | None, typer.Option(help="Curve, repeatable; both unless given.")] = None,
     pki_dir: PkiDir = None,
     vault_file: VaultFile = None,
@@ -74,10 +76,32 @@ def init(
             settings.pki_dir,
             _new_or_open_vault(settings),
             names=name or settings.server_names,
+            eim_names=eim_name or settings.eim_names,
             curves=[named[one] for one in curve or named],
             now=_now(),
         )
     )
+    _show_folder(pki, as_json=as_json)
+
+
+@app.command()
+def eim(
+    *,
+    name: Annotated[list[str] | None, typer.Option(help="DNS name of the eIM, repeatable.")] = None,
+    pki_dir: PkiDir = None,
+    vault_file: VaultFile = None,
+    passphrase_file: PassphraseFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Give a generated folder an eIM, or its eIM a new TLS certificate; the key that signs packages stays.
+
+    Example: smdp pki eim --name eim.example.com
+    """
+    from certs import folder
+
+    settings = _settings(pki_dir, vault_file, passphrase_file)
+    names = name or settings.eim_names
+    pki = asyncio.run(folder.add_eim(settings.pki_dir, _new_or_open_vault(settings), names=names, now=_now()))
     _show_folder(pki, as_json=as_json)
 
 

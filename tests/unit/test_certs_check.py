@@ -179,7 +179,7 @@ async def test_list_shows_every_certificate_in_use_once(tmp_path: Path, vault: M
     pki = await init(tmp_path / "pki", vault, now=cases.NOW)
     roles = [row.role for row in entries(pki)]
     assert sorted(roles) == sorted(
-        ["ci", "auth", "pb", "eum", "euicc"] * 2 + ["tls", "operator-ca", "operator", "operator", "callback"]
+        ["ci", "auth", "pb", "eum", "euicc"] * 2 + ["tls", "eim-tls", "operator-ca", "operator", "operator", "callback"]
     )
     assert set(roles) == set(listing.ROLES)
 

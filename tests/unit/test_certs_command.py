@@ -139,7 +139,7 @@ def test_list_shows_one_role_as_json_without_a_vault() -> None:
 def test_list_shows_what_expires_soon() -> None:
     run("init")
     rows = json.loads(run("list", "--expiring", "400", "--json").stdout)
-    assert {row["role"] for row in rows} == {"tls", "operator", "callback"}
+    assert {row["role"] for row in rows} == {"tls", "eim-tls", "operator", "callback"}
     assert json.loads(run("list", "--expiring", "10", "--json").stdout) == []
 
 

@@ -92,6 +92,7 @@ CREATE INDEX ix_esim_operations_tenant_id_id ON esim_operations (tenant_id, id);
 CREATE TABLE eim_results (
     id BIGINT GENERATED ALWAYS AS IDENTITY,
     tenant_id BIGINT,
+    eid TEXT,
     raw BYTEA NOT NULL,
     received_at timestamptz NOT NULL,
     attempts INTEGER DEFAULT 0 NOT NULL,
@@ -105,6 +106,7 @@ CREATE TABLE eim_results (
     CONSTRAINT fk_eim_results_operation_id FOREIGN KEY(operation_id) REFERENCES esim_operations (id)
 );
 CREATE INDEX ix_eim_results_unjudged ON eim_results (id) WHERE judged_at IS NULL;
+CREATE INDEX ix_eim_results_waiting ON eim_results (eid) WHERE judged_at IS NULL;
 CREATE INDEX ix_eim_results_unverified ON eim_results (judged_at) WHERE NOT verified;
 CREATE INDEX ix_eim_results_operation_id ON eim_results (operation_id);
 """

@@ -27,6 +27,8 @@ _log = structlog.get_logger("http")
 
 JSON = "application/json"
 RETRY_AFTER_SECONDS = 2
+AWAY = (Unavailable, VaultUnavailable)
+"""What a function raises while something it needs is away: 503."""
 _PROTOCOL = "X-Admin-Protocol"
 _SERVER = {hdrs.SERVER: "smdp-flex"}
 
@@ -120,7 +122,7 @@ class Interface:
             if not self.gate.open:
                 raise Turned(status=503, text="This process is stopping. Try again.")
             self._admit(request)
-            body = await _body(request, self.limits, self.binding)
+            body = await read_body(request, self.limits, self.binding.media_type)
             started = time.perf_counter()
             response = _success(await call(request, body), self.binding)
         except Exception as error:  # noqa: BLE001 -- the one place that turns errors into answers
@@ -183,7 +185,7 @@ def _fault(error: Exception) -> web.Response:
     if isinstance(error, Malformed):
         _log.info("malformed", why=str(error))
         return _failed(400, Status.MALFORMED, str(error))
-    if isinstance(error, Unavailable | VaultUnavailable):
+    if isinstance(error, AWAY):
         _log.warning("unavailable", why=type(error).__name__)
         return _turned(503, "The server cannot reach its database or vault. Try again.")
     if isinstance(error, Turned):
@@ -204,10 +206,10 @@ def _turned(status: int, text: str, retry_after: int = 0) -> web.Response:
     return response
 
 
-async def _body(request: web.Request, limits: Limits, binding: Binding) -> bytes:
+async def read_body(request: web.Request, limits: Limits, media_type: str = JSON) -> bytes:
     """The body within its limits of form, size and time."""
-    if request.content_type != binding.media_type:
-        raise Turned(status=415, text=f"Send Content-Type: {binding.media_type}.")
+    if request.content_type != media_type:
+        raise Turned(status=415, text=f"Send Content-Type: {media_type}.")
     if (request.content_length or 0) > limits.body_bytes:
         raise Turned(status=413, text=f"The body is larger than {limits.body_bytes} bytes.")
     chunks = bytearray()

@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from carriers.base import Billable, Platform, SimState
+from carriers.base import Billable, Platform, PlatformRefused, SimState
 from carriers.control_center import ControlCenter
+from carriers.control_center_rest import _Answer, _read
 from carriers.control_center_values import STATES, WORDS, read_facts, read_session, refusal
 from carriers.external import External
 from carriers.registry import KINDS, PlatformSettings, Registry
@@ -132,6 +133,14 @@ def test_no_session_is_none() -> None:
 def test_refusals_that_may_pass_are_told_from_those_that_stay(status: int, code: str, *, permanent: bool) -> None:
     error = refusal(status, {"errorCode": code, "errorMessage": "words"} if code else {})
     assert (error.permanent, error.code) == (permanent, code or f"http_{status}")
+
+
+def test_only_the_platforms_own_404_means_an_unknown_sim() -> None:
+    known = _Answer(status=404, members={"errorCode": "100100", "errorMessage": "not found"})
+    assert _read("/devices/1", known) is None
+    for members in (None, {}, {"status": 404, "error": "Not Found"}):
+        with pytest.raises(PlatformRefused, match="http_404"):
+            _read("/devices/1", _Answer(status=404, members=members))
 
 
 @pytest.fixture

@@ -71,7 +71,8 @@ def test_every_folder_has_a_place_in_the_layers() -> None:
 
 
 @pytest.mark.parametrize(
-    ("contract", "apart"), [("asn1tools", set[str]()), ("sql", {"store", "smdp", "eim", "swap", "tenancy", "rsp", "crypto"})]
+    ("contract", "apart"),
+    [("asn1tools", set[str]()), ("sql", {"store", "smdp", "eim", "swap", "tenancy", "rsp", "crypto"})],
 )
 def test_rule_for_all_names_all(contract: str, apart: set[str]) -> None:
     assert _listed(_import_rules()[f"importlinter:contract:{contract}"]["source_modules"]) == _packages() - apart

@@ -7,7 +7,7 @@ import sys
 
 from hypothesis import settings
 
-pytest_plugins = ["tests.postgres_fixtures", "tests.server_fixtures"]
+pytest_plugins = ["tests.postgres_fixtures", "tests.server_fixtures", "tests.protocol_fixtures"]
 
 settings.register_profile("project", settings(), deadline=None)
 settings.load_profile("project")

@@ -18,11 +18,12 @@ ENV PATH=/opt/smdp-flex/bin:$PATH \
     SMDP_FLEX_ES9_HOST=0.0.0.0 \
     SMDP_FLEX_ES2_HOST=0.0.0.0 \
     SMDP_FLEX_EIM_HOST=0.0.0.0 \
+    SMDP_FLEX_API_HOST=0.0.0.0 \
     SMDP_FLEX_OPS_HOST=0.0.0.0
 USER smdp
 WORKDIR /var/lib/smdp-flex
 VOLUME /var/lib/smdp-flex
-EXPOSE 8443 8444 8445 9464
+EXPOSE 8443 8444 8445 8446 9464
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=10s --timeout=3s --start-period=30s CMD ["python", "-c", \
     "import urllib.request; urllib.request.urlopen('http://127.0.0.1:9464/healthz', timeout=2)"]

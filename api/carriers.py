@@ -16,6 +16,7 @@ from tenancy.principal import BadTerms, Principal, PrincipalKind, Scope
 _PATH = "/v1/carriers"
 _ADDRESS = re.compile(r"(https://|http://(?=(localhost|127\.0\.0\.1)([:/]|$)))[^\s/?#@]+(/[^\s?#@]*)?")
 Name = Annotated[str, Meta(min_length=1, max_length=100, pattern=r"^[^\x00-\x1f]+$")]
+Id = Annotated[int, Meta(ge=1, le=2**63 - 1)]
 Text = Annotated[str, Meta(max_length=255, pattern=r"^[^\x00]*$")]
 
 
@@ -45,7 +46,7 @@ class CarrierInput(Body, frozen=True):
     name: Name
     role: CarrierRole
     platform: PlatformInput
-    operator_id: int | None = None
+    operator_id: Id | None = None
     profile_type: Text = ""
     inventory_account: Text = ""
 

@@ -93,7 +93,7 @@ class Api:
         permit(key, operation.scope)
         raw = b"" if operation.body is Nothing and not http.body_exists else await read_body(http, self.limits)
         act = Act(principal=key.principal, scopes=key.scopes, key_id=key.id, correlator=http[_CORRELATOR_OF])
-        request = Request[Any, Any](
+        request: Request[Any, Any] = Request(
             act=act, body=_body(operation, raw), query=_query(operation, http), path=dict(http.match_info)
         )
         if not operation.creates:

@@ -80,6 +80,8 @@ def _interfaces(services: Services, gate: Gate) -> list[tuple[web.Application, s
         iot_devices = Esipa(services.eim.polling, services.eim.results).routes(esipa)
         context = server_context(pki.eim.tls_certificate, pki.eim.tls_key)
         found.append((esipa.application(iot_devices), "eim", context))
+    northbound = services.api.application(settings, services.metrics, gate)
+    found.append((northbound, "api", server_context(pki.tls_certificate, pki.tls_key)))
     return found
 
 

@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager
 
 from server.settings import Settings, SettingsError
 
-LISTENERS = ("es9", "es2", "eim", "ops")
+LISTENERS = ("es9", "es2", "eim", "api", "ops")
 
 
 @contextmanager

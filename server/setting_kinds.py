@@ -141,6 +141,21 @@ class Host:
 
 
 @dataclass(frozen=True, slots=True)
+class Address:
+    """The https address of a server, or nothing."""
+
+    expects: str = "https://host:port or nothing"
+
+    def read(self, value: object) -> str:
+        if not isinstance(value, str) or not re.fullmatch(r"(https://[A-Za-z0-9.:\[\]-]+/?)?", value):
+            raise ValueError(self.expects)
+        return value.rstrip("/")
+
+    def write(self, value: object) -> str:
+        return str(value)
+
+
+@dataclass(frozen=True, slots=True)
 class Names:
     """DNS names, separated by commas in text or a list in TOML; the first one counts most."""
 

@@ -14,7 +14,7 @@ from dataclasses import MISSING, Field, dataclass, field, fields
 from pathlib import Path
 from typing import TypeVar, cast
 
-from server.setting_kinds import Choice, Hidden, Host, Kind, Location, Names, Number, Secret
+from server.setting_kinds import Address, Choice, Hidden, Host, Kind, Location, Names, Number, Secret
 
 __all__ = ["CONFIG_FILE", "PREFIX", "Documented", "Secret", "Settings", "SettingsError", "describe", "documented"]
 __all__ += ["environment", "load"]
@@ -26,6 +26,7 @@ CONFIG_FILE = Path("smdp-flex.toml")
 # A Kubernetes Service named `smdp-flex` injects variables of these forms into every pod of its namespace.
 _INJECTED = re.compile(r"SERVICE_(HOST|PORT(_\w+)?)|PORT(_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?")
 _PORT = Number(0, 65535)
+_SECRETS = ("database_url", "vault_passphrase", "api_key")
 _T = TypeVar("_T")
 
 
@@ -62,6 +63,8 @@ class Settings:
     es2_port: int = _key(8444, _PORT, "port of ES2+; 0 takes a free one")
     eim_host: str = _key("127.0.0.1", Host(), "address ESipa (IoT devices) listens on")
     eim_port: int = _key(8445, _PORT, "port of ESipa; 0 takes a free one")
+    api_host: str = _key("127.0.0.1", Host(), "address the API listens on")
+    api_port: int = _key(8446, _PORT, "port of the API; 0 takes a free one")
     ops_host: str = _key("127.0.0.1", Host(), "address health and metrics listen on")
     ops_port: int = _key(9464, _PORT, "port of health and metrics; 0 takes a free one")
     server_names: tuple[str, ...] = _key(
@@ -89,6 +92,12 @@ class Settings:
     requests_per_second: float = _key(
         0.0, Number(0, 1e6, whole=False), "ES9+ requests taken from one address by each process; 0 sets no limit"
     )
+    api_requests_per_second: float = _key(
+        0.0, Number(0, 1e6, whole=False), "API requests taken from one address by each process; 0 sets no limit"
+    )
+    api_url: str = _key("", Address(), "API that commands call; empty: that of the server running on data_dir")
+    api_key: Secret = _key(Secret(), Hidden(), "API key that commands call with")
+    api_key_file: Path | None = _key(None, Location(optional=True), "file that holds api_key")
     callback_timeout_seconds: float = _key(10.0, Number(0.1, 300, whole=False), "longest wait for an operator's answer")
     log_level: str = _key("info", Choice(("debug", "info", "warning", "error")), "least severe event that is logged")
     log_format: str = _key("json", Choice(("json", "console")), "one JSON object a line, or lines for people")
@@ -202,7 +211,7 @@ def _read(key: str, value: object, source: str) -> object:
 def _built(given: dict[str, tuple[object, str]]) -> Settings:
     values: dict[str, object] = {key: value for key, (value, _) in given.items()}
     sources = dict.fromkeys(_rows(), "default") | {key: source for key, (_, source) in given.items()}
-    for key in ("database_url", "vault_passphrase"):
+    for key in _SECRETS:
         _take_from_file(key, values, sources)
     data_dir = cast("Path", values.get("data_dir", Path("var")))
     for key, row in _rows().items():
@@ -251,7 +260,7 @@ def environment(settings: Settings, env: Mapping[str, str] | None = None, **chan
     child = {name: value for name, value in inherited.items() if not name.startswith(PREFIX)}
     for key, row in _rows().items():
         child[PREFIX + key.upper()] = _kind(row).write(changes.get(key, getattr(settings, key)))
-    for key in ("database_url", "vault_passphrase"):
+    for key in _SECRETS:
         held_in_file = getattr(settings, f"{key}_file") is not None
         replaced = PREFIX + key.upper() + ("_FILE" if key in changes else "")
         if held_in_file:

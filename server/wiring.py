@@ -16,6 +16,7 @@ from certs.layout import PkiFolder
 from crypto.certificates import TrustStore, parse_certificate
 from crypto.vault import Vault
 from eim.ports import FORWARD_KIND
+from server.api_wiring import ApiParts, api_of
 from server.callbacks import OperatorCallbacks
 from server.clock import SystemClock
 from server.eim_wiring import Eim, eim_of, identity_of
@@ -60,6 +61,7 @@ class Services:
     sender: Sender
     eim: Eim | None
     """None where the PKI folder has no eIM."""
+    api: ApiParts
     metrics: HttpMetrics
     retire: Callable[[], Awaitable[int]]
     """Removes one batch of rows past their time."""
@@ -99,6 +101,7 @@ async def opened(settings: Settings) -> AsyncIterator[Services]:
             ordering=Ordering(Orderings(pool), vault, policy, now),
             sender=Sender(outbox, {KIND: callbacks.send, FORWARD_KIND: forwarder.send}),
             eim=eim_of(identity, pool, vault, trust, policy.server_names, now) if identity else None,
+            api=api_of(pool, vault, now),
             metrics=HttpMetrics(registry),
             retire=partial(_retire, Retirement(pool), now),
             watch=partial(Gauges, registry, counts, outbox, pki, now),

@@ -280,6 +280,7 @@ async def edge(material: Material, database: str, folder: Path, **changes: objec
         "es9_port": 0,
         "es2_port": 0,
         "eim_port": 0,
+        "api_port": 0,
         "ops_port": 0,
         "database_pool_size": 4,
         "drain_seconds": 5.0,
@@ -299,6 +300,7 @@ async def edge(material: Material, database: str, folder: Path, **changes: objec
             es9_port=ports["es9"],
             es2_port=ports["es2"],
             eim_port=ports["eim"],
+            api_port=ports["api"],
             ops_port=ports["ops"],
             database_url=Secret(database),
         )

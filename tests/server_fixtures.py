@@ -113,7 +113,7 @@ def serving(template: Template, folder: Path, **changes: object) -> Iterator[Ser
 
 
 def _settings(template: Template, folder: Path, changes: dict[str, object]) -> Settings:
-    free_ports = {"es9_port": 0, "es2_port": 0, "eim_port": 0, "ops_port": 0}
+    free_ports = {"es9_port": 0, "es2_port": 0, "eim_port": 0, "api_port": 0, "ops_port": 0}
     given = {"data_dir": folder / "var", "vault_passphrase": PASSPHRASE, "processes": 1, **free_ports, **changes}
     settings = load({}, None, **given)
     settings.data_dir.mkdir(mode=0o700, parents=True)

@@ -76,6 +76,7 @@ def prepare(folder: Path, processes: int, log_level: str) -> Settings:
         es9_port=0,
         es2_port=0,
         eim_port=0,
+        api_port=0,
         ops_port=0,
     )
     smdp(loaded, "pki", "init")

@@ -38,7 +38,14 @@ def prepare(folder: Path) -> Settings:
     passphrase.touch(mode=0o600)
     passphrase.write_text(secrets.token_urlsafe(32))
     return settings.load(
-        data_dir=folder, vault_passphrase_file=passphrase, processes=2, es9_port=0, es2_port=0, eim_port=0, ops_port=0
+        data_dir=folder,
+        vault_passphrase_file=passphrase,
+        processes=2,
+        es9_port=0,
+        es2_port=0,
+        eim_port=0,
+        api_port=0,
+        ops_port=0,
     )
 
 

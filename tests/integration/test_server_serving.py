@@ -54,7 +54,7 @@ sys.exit(serving.serve(settings.load()))
 async def prepared(tmp_path: Path) -> Settings:
     """Settings of a server that could start: a test PKI, a vault, free ports."""
     settings = load(
-        {}, data_dir=tmp_path / "var", vault_passphrase=_PASSPHRASE, es9_port=0, es2_port=0, eim_port=0, ops_port=0
+        {}, data_dir=tmp_path / "var", vault_passphrase=_PASSPHRASE, es9_port=0, es2_port=0, eim_port=0, api_port=0, ops_port=0
     )  # fmt: skip
     settings.data_dir.mkdir()
     vault = MockVault.create(settings.vault_file, _PASSPHRASE, cost=10)
@@ -183,7 +183,7 @@ def test_port_in_use_is_refused_even_when_its_owner_would_share_it() -> None:
 
 
 def test_processes_can_share_a_reserved_port() -> None:
-    settings = load({}, es9_port=0, es2_port=0, eim_port=0, ops_port=0)
+    settings = load({}, es9_port=0, es2_port=0, eim_port=0, api_port=0, ops_port=0)
     with listening.reserved(settings) as ports, socket.socket() as one, socket.socket() as two:
         for listener in (one, two):
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)

@@ -19,7 +19,7 @@ PAGES = sorted(
 )
 DEPLOYMENT = [ROOT / "Dockerfile", ROOT / "compose.yaml"]
 DEFAULTS = {row.key: row.default for row in documented()}
-PORTS = {DEFAULTS[f"{listener}_port"] for listener in ("es9", "es2", "eim", "ops")}
+PORTS = {DEFAULTS[f"{listener}_port"] for listener in ("es9", "es2", "eim", "api", "ops")}
 
 
 def _named(page: Path) -> str:
@@ -103,7 +103,7 @@ def test_image_exposes_the_default_ports() -> None:
 
 def test_compose_file_publishes_the_interfaces_but_not_the_operations_listener() -> None:
     published = re.findall(r'^ *- "(\d+):\1"', (ROOT / "compose.yaml").read_text(encoding="utf-8"), re.MULTILINE)
-    assert set(published) == {DEFAULTS["es9_port"], DEFAULTS["es2_port"], DEFAULTS["eim_port"]}
+    assert set(published) == {DEFAULTS["es9_port"], DEFAULTS["es2_port"], DEFAULTS["eim_port"], DEFAULTS["api_port"]}
 
 
 def test_health_and_metrics_are_asked_where_they_are() -> None:

@@ -1,0 +1,89 @@
+"""Joins the API with the roles and their storage."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from aiohttp import web
+
+from api.carriers import Carriers
+from api.framework import Api
+from api.operation import AnyOperation
+from api.pages import pages
+from api.repetition import Claim, KeptAnswer, RequestKey
+from carriers.registry import KINDS
+from crypto.vault import Vault
+from server.settings import Settings
+from store.api_keys import ApiKeys
+from store.api_requests import ApiRequests
+from store.pool import Pool
+from store.tenancy import Tenancy
+from tenancy.desk import Desk
+from transport.functions import Gate, Limits
+from transport.metrics import HttpMetrics
+from transport.throttle import Throttle
+
+
+class OnceOnly:
+    """`api.repetition.Requests` over PostgreSQL."""
+
+    def __init__(self, stored: ApiRequests) -> None:
+        self._stored = stored
+
+    async def claim(self, request: RequestKey, lease_seconds: float) -> Claim | KeptAnswer:
+        """Take the request for a while, or say what is known of it."""
+        found = await self._stored.claim(request.principal, request.key, request.digest, lease_seconds)
+        if found is None:
+            return Claim.MINE
+        if found.digest != request.digest:
+            return Claim.OTHER_REQUEST
+        if found.status is None or found.body is None:
+            return Claim.IN_FLIGHT
+        return KeptAnswer(status=found.status, location=found.location, body=found.body)
+
+    async def keep(self, request: RequestKey, answer: KeptAnswer) -> None:
+        """The request is done."""
+        kept = (answer.status, answer.location, answer.body)
+        await self._stored.keep(request.principal, request.key, request.digest, kept)
+
+    async def give_up(self, request: RequestKey, *, forget: bool) -> None:
+        """End the claim."""
+        await self._stored.give_up(request.principal, request.key, request.digest, forget=forget)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApiParts:
+    """What the API of one process is made of."""
+
+    keys: ApiKeys
+    requests: OnceOnly
+    operations: tuple[AnyOperation, ...]
+    now: Callable[[], datetime]
+
+    def application(self, settings: Settings, metrics: HttpMetrics, gate: Gate) -> web.Application:
+        """All resources, the document and its page."""
+        limit = settings.api_requests_per_second
+        api = Api(
+            keys=self.keys,
+            requests=self.requests,
+            now=self.now,
+            limits=Limits(body_bytes=settings.max_body_bytes, seconds=settings.request_seconds),
+            metrics=metrics,
+            gate=gate,
+            throttle=Throttle(limit) if limit else None,
+        )
+        return api.application(self.operations, pages(self.operations))
+
+
+def api_of(pool: Pool, vault: Vault, now: Callable[[], datetime]) -> ApiParts:
+    """The API over `pool`. A new resource is added to `operations` here."""
+    desk = Desk(Tenancy(pool), vault)
+    resources = (Carriers(desk, frozenset(KINDS)),)
+    return ApiParts(
+        keys=ApiKeys(pool),
+        requests=OnceOnly(ApiRequests(pool)),
+        operations=tuple(operation for resource in resources for operation in resource.operations()),
+        now=now,
+    )

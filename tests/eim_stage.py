@@ -7,7 +7,7 @@ states exactly what must be there.
 from __future__ import annotations
 
 import itertools
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -89,10 +89,15 @@ class EimStage:
     @classmethod
     @asynccontextmanager
     async def opened(
-        cls, database: str, material: Material, clock: Clock, smdp_port: int = 0
+        cls,
+        database: str,
+        material: Material,
+        clock: Clock,
+        smdp_port: int = 0,
+        around: Callable[[Pool], Pool] = lambda pool: pool,
     ) -> AsyncIterator[EimStage]:
-        """The eIM over `database`, as the server joins it, listening on a free port."""
-        pool = await open_pool(database, 4)
+        """The eIM over `database`, as the server joins it, listening on a free port; `around` may wrap its pool."""
+        pool = around(await open_pool(database, 4))
         tables = await asyncpg.connect(database)
         assert material.pki.eim is not None
         identity = EimIdentity(eim_id=EIM, fqdn=EIM, signing_key=material.pki.eim.signing_key)

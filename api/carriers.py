@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any
 
-import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
+from api.fields import Id, Name, Text, changes_of
 from api.operation import AnyOperation, Body, Listed, Nothing, Operation, Query, Request, View, page_end
 from tenancy.desk import Desk, NewCarrier
 from tenancy.partners import Carrier, CarrierRole, PlatformAccess
@@ -15,12 +15,9 @@ from tenancy.principal import BadTerms, Principal, PrincipalKind, Scope
 
 _PATH = "/v1/carriers"
 _ADDRESS = re.compile(r"(https://|http://(?=(localhost|127\.0\.0\.1)([:/]|$)))[^\s/?#@]+(/[^\s?#@]*)?")
-Name = Annotated[str, Meta(min_length=1, max_length=100, pattern=r"^[^\x00-\x1f]+$")]
-Id = Annotated[int, Meta(ge=1, le=2**63 - 1)]
-Text = Annotated[str, Meta(max_length=255, pattern=r"^[^\x00]*$")]
 
 
-class PlatformInput(Body, frozen=True):
+class PlatformInput(Body, frozen=True, kw_only=True):
     """How the carrier's platform is reached. `kind` is control_center or external; `apiKey` is never shown again."""
 
     kind: Annotated[str, Meta(min_length=1, max_length=50, pattern=r"^[a-z0-9_]+$")]
@@ -40,7 +37,7 @@ class PlatformInput(Body, frozen=True):
         return PlatformAccess(kind=self.kind, base_url=self.base_url, username=self.username)
 
 
-class CarrierInput(Body, frozen=True):
+class CarrierInput(Body, frozen=True, kw_only=True):
     """A carrier to be registered. `operatorId` is the operator of this SM-DP+ whose stock holds its profiles."""
 
     name: Name
@@ -51,7 +48,7 @@ class CarrierInput(Body, frozen=True):
     inventory_account: Text = ""
 
 
-class CarrierChange(Body, frozen=True):
+class CarrierChange(Body, frozen=True, kw_only=True):
     """Members to be replaced; those left out stay."""
 
     role: CarrierRole | UnsetType = UNSET
@@ -61,7 +58,7 @@ class CarrierChange(Body, frozen=True):
     inventory_account: Text | UnsetType = UNSET
 
 
-class PlatformView(View, frozen=True):
+class PlatformView(View, frozen=True, kw_only=True):
     """How the platform is reached; `hasApiKey` in place of the key."""
 
     kind: str
@@ -70,7 +67,7 @@ class PlatformView(View, frozen=True):
     has_api_key: bool
 
 
-class CarrierView(View, frozen=True):
+class CarrierView(View, frozen=True, kw_only=True):
     """A carrier. What concerns its own operation is null for everybody but itself and admins."""
 
     id: int
@@ -83,14 +80,14 @@ class CarrierView(View, frozen=True):
     version: int
 
 
-class CarrierList(View, frozen=True):
+class CarrierList(View, frozen=True, kw_only=True):
     """A page of carriers; `next` is the `after` of the next one, null at the end."""
 
     items: list[CarrierView]
     next: int | None
 
 
-class CarrierQuery(Listed, frozen=True):
+class CarrierQuery(Listed, frozen=True, kw_only=True):
     """Filters: part of the name, and a role."""
 
     name: str = ""
@@ -225,11 +222,6 @@ class Carriers:
             changes["platform"], secret = platform.access(self._kinds), platform.api_key
         changed = await self._desk.change_carrier(request.act, carrier_id, changes, secret)
         return carrier_view(changed, request.act.principal)
-
-
-def changes_of(body: Body) -> dict[str, Any]:
-    """The members a change names."""
-    return {name: value for name in body.__struct_fields__ if (value := getattr(body, name)) is not msgspec.UNSET}
 
 
 def carrier_view(carrier: Carrier, viewer: Principal) -> CarrierView:

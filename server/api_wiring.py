@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -9,9 +10,12 @@ from datetime import datetime
 from aiohttp import web
 
 from api.carriers import Carriers
+from api.enterprises import Enterprises
 from api.framework import Api
+from api.keys import Keys
 from api.operation import AnyOperation
 from api.pages import pages
+from api.partnerships import Partnerships
 from api.repetition import Claim, KeptAnswer, RequestKey
 from carriers.registry import KINDS
 from crypto.vault import Vault
@@ -21,6 +25,7 @@ from store.api_requests import ApiRequests
 from store.pool import Pool
 from store.tenancy import Tenancy
 from tenancy.desk import Desk
+from tenancy.key_desk import KeyDesk
 from transport.functions import Gate, Limits
 from transport.metrics import HttpMetrics
 from transport.throttle import Throttle
@@ -79,10 +84,16 @@ class ApiParts:
 
 def api_of(pool: Pool, vault: Vault, now: Callable[[], datetime]) -> ApiParts:
     """The API over `pool`. A new resource is added to `operations` here."""
-    desk = Desk(Tenancy(pool), vault)
-    resources = (Carriers(desk, frozenset(KINDS)),)
+    parties, keys = Tenancy(pool), ApiKeys(pool)
+    desk = Desk(parties, vault)
+    resources = (
+        Carriers(desk, frozenset(KINDS)),
+        Enterprises(desk),
+        Partnerships(desk),
+        Keys(KeyDesk(keys, parties, keys, secrets.token_bytes, now)),
+    )
     return ApiParts(
-        keys=ApiKeys(pool),
+        keys=keys,
         requests=OnceOnly(ApiRequests(pool)),
         operations=tuple(operation for resource in resources for operation in resource.operations()),
         now=now,

@@ -262,6 +262,15 @@ class Edge(Caller):
         finally:
             await connection.close()
 
+    async def fetch(self, statement: str, *values: object) -> list[asyncpg.Record]:
+        """Rows as they are stored."""
+        connection = await asyncpg.connect(self.database)
+        try:
+            rows: list[asyncpg.Record] = await connection.fetch(statement, *values)
+            return rows
+        finally:
+            await connection.close()
+
     async def execute(self, statement: str, *values: object) -> None:
         """Change a row behind the server's back."""
         connection = await asyncpg.connect(self.database)

@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-VERBS = ("serve", "demo", "db", "pki", "operator", "profile", "order", "load")
+VERBS = ("serve", "demo", "db", "pki", "eim", "operator", "profile", "order", "load")
 
 # Errors whose text is meant for the person at the keyboard. A class whose module nobody imported cannot have been
 # raised, so they are looked up by name and a quick verb does not load what it does not use.
@@ -70,7 +70,13 @@ def _print_version(*, value: bool) -> None:
 def _global_options(
     *,
     version: Annotated[
-        bool, typer.Option("--version", callback=lambda value: _print_version(value=value), is_eager=True)
+        bool,
+        typer.Option(
+            "--version",
+            callback=lambda value: _print_version(value=value),
+            is_eager=True,
+            help="Print the version and exit.",
+        ),
     ] = False,
     show_traceback: Annotated[
         bool, typer.Option("--traceback", help="Show where in the program an error came from.")

@@ -235,12 +235,13 @@ def application(eim: Eim) -> Any:
     return interface.application(Esipa(eim.polling, eim.results).routes(interface))
 
 
-def put_on(card: IotCard, iccid: Iccid) -> None:
-    """One more profile on a card, disabled."""
+def put_on(card: IotCard, iccid: Iccid, notifications: bytes = b"") -> None:
+    """One more profile on a card, disabled; `notifications` are members of B6."""
     from simulator import profile_package
     from simulator.profiles import Profile, ProfileState
 
-    metadata = FactoryProfile(iccid=iccid, provider="Partner", name="Partner").metadata()
+    partner = FactoryProfile(iccid=iccid, provider="Partner", name="Partner", notifications=notifications)
+    metadata = partner.metadata()
     card.memory.profiles.append(
         Profile(
             iccid=iccid,

@@ -215,6 +215,21 @@ async def test_an_expired_operation_is_not_handed_over_and_a_late_result_still_c
     assert await eim.seen(eid) == [SeenOperation(kind="enable", state="done", counter=1, code=0)]
 
 
+async def test_a_late_result_does_not_undo_what_a_later_one_told(eim: EimStage) -> None:
+    device = await eim.device()
+    eid = device.card.eid
+    await eim.queue(eid, OperationKind.ENABLE, iccid=TARGET)
+    late = device.card.load_euicc_package(await package(eim, eid))
+    eim.clock.advance(days=2)
+    await eim.queue(eid, OperationKind.ENABLE, iccid=LEAD)
+    await hand_in(eim, eid, device.card.load_euicc_package(await package(eim, eid)))
+    await eim.judge()
+    await hand_in(eim, eid, late)
+    assert await eim.judge() == [("done", True), ("done", True)]
+    assert await eim.known(eid) == {str(LEAD): True}
+    assert device.states() == {str(LEAD): True, str(TARGET): False}
+
+
 async def test_the_sweep_expires_what_nobody_fetched(eim: EimStage) -> None:
     device = await eim.device()
     await eim.queue(device.card.eid, OperationKind.LIST)

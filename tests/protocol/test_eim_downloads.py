@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
@@ -16,7 +18,7 @@ from rsp.identifiers import Eid
 from simulator.ipa import Did, IpaOptions, Route
 from simulator.misbehaviour import Misbehaviour
 from smdp.policy import Policy
-from tests.eim_stage import LEAD, SMDP, TENANT, EimStage, SeenOperation, poll_request
+from tests.eim_stage import LEAD, SMDP, TARGET, TENANT, EimStage, SeenOperation, poll_request, put_on
 from tests.protocol_stage import Clock, Material, Stage
 from transport.functions import Interface, Limits
 from transport.listening import Patience, listening
@@ -162,4 +164,25 @@ async def test_a_foreign_smdp_is_told_only_what_a_card_of_ours_has_signed(both: 
     stranger = installation.replace(SMDP.encode(), b"evil.example.com")
     await both.eim.post(tlv.wrap(0xBF3D, tlv.wrap(0xA0, stranger)))
     assert (await both.eim.judge())[-1] == ("unknown-card", False)
+    await both.trigger(device.card.eid)
+    _, answer = await both.eim.post(poll_request(device.card.eid))
+    trigger = next(tlv.read_only(answer, 0xBF4F).children()).members()
+    await both.eim.post(tlv.wrap(0xBF50, tlv.wrap(0xBF54, trigger[0x82].raw, stranger)))
+    assert (await both.eim.judge())[-1] == ("bad-signature", False)
     assert await both.eim.tables.fetchval("SELECT count(*) FROM outbox WHERE tenant_id = $1", TENANT) == 0
+
+
+async def test_the_signed_report_of_a_card_leaves_for_the_smdp_it_names(both: Both) -> None:
+    device = await both.eim.device(profiles=(), options=IpaOptions(notifications=Route.EIM))
+    asked = tlv.wrap(0x30, tlv.wrap(0x80, b"\x06\x40"), tlv.wrap(0x81, b"other.example.com"))
+    put_on(device.card, TARGET, asked)
+    await both.eim.queue(device.card.eid, OperationKind.ENABLE, iccid=TARGET)
+    await device.ipa.poll()
+    await device.ipa.close()
+    assert await both.eim.judge() == [("done", True), ("reported", True)]
+    (message,) = await both.eim.tables.fetch("SELECT * FROM outbox")
+    assert (message["tenant_id"], message["kind"]) == (TENANT, "es9plus.handleNotification")
+    assert json.loads(message["body"])["address"] == "other.example.com"
+    notification = base64.b64decode(json.loads(message["body"])["pending_notification"])
+    kept = await both.eim.tables.fetchval("SELECT raw FROM eim_results ORDER BY id DESC LIMIT 1")
+    assert kept == tlv.wrap(0xBF3D, tlv.wrap(0xA0, notification))

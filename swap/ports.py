@@ -15,7 +15,7 @@ from typing import Protocol
 
 from rsp.identifiers import Eid, Iccid
 from swap.plan import Account, Capabilities, Stock, Target, Terms
-from swap.record import Advance, Change, Filter, History, NewSwap, Swap
+from swap.record import Action, Advance, Change, Filter, History, NewSwap, Swap, Told
 from swap.swap import StepName
 
 
@@ -260,7 +260,10 @@ class SwapStore(Protocol):
         """Id and name of the carrier from which an earlier swap of this eSIM brought that profile."""
 
     async def claim_due(self, now: datetime, most: int, lease_seconds: float) -> list[Swap]:
-        """Take up to `most` swaps that are due for `lease_seconds`; no two callers get the same."""
+        """Take up to `most` swaps that are due for `lease_seconds`; no two callers get the same.
+
+        Writing an advance gives the claim up.
+        """
 
     async def begin(self, swap: Swap, key: str, now: datetime) -> None:
         """Write down that the swap's step and attempt are about to run; once, however often it is repeated."""
@@ -268,8 +271,14 @@ class SwapStore(Protocol):
     async def advance(self, advance: Advance, now: datetime) -> None:
         """Outcome of an attempt, the swap after it, what is told and asked: one commit. Raises TransitionLost."""
 
+    async def let_go(self, swap: Swap) -> None:
+        """Give up the claim on a swap, if it is still ours: it may be claimed again at once."""
+
     async def change(self, change: Change, now: datetime) -> Swap:
         """What people decide about a running swap. Raises TransitionLost."""
+
+    async def resolve(self, swap: Swap, action: Action, told: tuple[Told, ...], now: datetime) -> None:
+        """What people choose about a swap that has ended. Raises TransitionLost."""
 
 
 __all__ = [

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from eim.association import Onboarding
-from eim.operation import ABOUT_ONE_PROFILE, OperationKind, OperationState
+from eim.operation import ABOUT_ONE_PROFILE, Operation, OperationKind, OperationState
 from eim.packages import Packages
 from eim.ports import CardFacts
 from rsp.errors import Malformed
@@ -78,20 +78,27 @@ class CardControl:
 
     async def operation(self, tenant_id: int, operation_id: int) -> OperationView | None:
         """Where an operation stands."""
-        found = await self._packages.operation(tenant_id, operation_id)
-        if found is None:
-            return None
-        return OperationView(
-            id=found.id,
-            kind=found.kind,
-            state=found.state,
-            result_code=found.result_code,
-            detail=found.detail,
-            expires_at=found.expires_at,
-            sent_at=found.sent_at,
-            ended_at=found.ended_at,
-        )
+        return _view(await self._packages.operation(tenant_id, operation_id))
+
+    async def named(self, tenant_id: int, key: str) -> OperationView | None:
+        """Where the operation with that key stands; None when nothing was ever asked for under it."""
+        return _view(await self._packages.named(tenant_id, key))
 
     async def withdraw(self, tenant_id: int, operation_id: int) -> bool:
         """Take an operation back; False when it was handed over, ended or never there."""
         return await self._packages.cancel(tenant_id, operation_id)
+
+
+def _view(found: Operation | None) -> OperationView | None:
+    if found is None:
+        return None
+    return OperationView(
+        id=found.id,
+        kind=found.kind,
+        state=found.state,
+        result_code=found.result_code,
+        detail=found.detail,
+        expires_at=found.expires_at,
+        sent_at=found.sent_at,
+        ended_at=found.ended_at,
+    )

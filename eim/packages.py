@@ -97,6 +97,10 @@ class Packages:
         """One operation of the tenant; None for another's as for an unknown one."""
         return await self._store.operation(tenant_id, operation_id)
 
+    async def named(self, tenant_id: int, key: str) -> Operation | None:
+        """The tenant's operation with that key; None when nothing was ever asked for under it."""
+        return await self._store.named(tenant_id, key)
+
     async def operations(
         self,
         tenant_id: int,

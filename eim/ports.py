@@ -139,6 +139,9 @@ class OperationStore(Protocol):
     async def operation(self, tenant_id: int, operation_id: int) -> Operation | None:
         """One operation of the tenant."""
 
+    async def named(self, tenant_id: int, key: str) -> Operation | None:
+        """The tenant's operation with that key."""
+
     async def operations(
         self,
         tenant_id: int,

@@ -147,6 +147,11 @@ class Operations:
         row = await self._pool.fetch_one(_BY_ID, tenant_id=tenant_id, operation_id=operation_id)
         return operation_from(row) if row else None
 
+    async def named(self, tenant_id: int, key: str) -> Operation | None:
+        """The tenant's operation with that key."""
+        row = await self._pool.fetch_one(_BY_KEY, tenant_id=tenant_id, key=key)
+        return operation_from(row) if row else None
+
     async def operations(
         self,
         tenant_id: int,

@@ -73,7 +73,8 @@ def _keys_of(server: ServerUnderTest) -> list[Needle]:
     """The long-lived private keys of the server: those in the vault, and the one of TLS."""
     vault = MockVault.open(server.settings.vault_file, PASSPHRASE)
     found = [Needle(name=f"key {label}", secret=_scalar(key)) for label, key in vault._contents.keys.items()]
-    assert len(found) == 4
+    # DPauth and DPpb on each curve, and the key of the eIM.
+    assert len(found) == 5
     tls = load_pem_private_key(server.pki.tls_key.read_bytes(), None)
     return [*found, Needle(name="TLS key", secret=_scalar(tls))]
 

@@ -196,7 +196,7 @@ def _known(key: str, source: str) -> None:
     if key in _rows():
         return
     near = difflib.get_close_matches(key, _rows(), n=1, cutoff=0.5)
-    hint = f"did you mean {near[0]}?" if near else "`smdp serve --check` lists the known ones"
+    hint = f"did you mean {near[0]}?" if near else "docs/settings.md lists the known ones"
     raise SettingsError(f"unknown setting {key} ({source}): {hint}")
 
 

@@ -38,6 +38,7 @@ def _play(narrator: Narrator, folder: Path, upp: Path | None) -> None:
 
     from server.demo import acts, stage
 
+    package = upp.read_bytes() if upp else None
     settings = stage.prepare(folder)
     narrator.act("A server as a user would run it")
     stage.smdp(settings, "pki", "init")
@@ -49,7 +50,7 @@ def _play(narrator: Narrator, folder: Path, upp: Path | None) -> None:
             f"{settings.processes} server processes and a worker: pids {list(server.state.processes.values())}"
         )
         narrator.detail(f"ES9+ on port {ports['es9']}, ES2+ (mutual TLS) on {ports['es2']}, metrics on {ports['ops']}")
-        asyncio.run(acts.perform(server, narrator, upp, upp.read_bytes() if upp else None))
+        asyncio.run(acts.perform(server, narrator, upp, package))
         _show_profiles(narrator, settings)
     narrator.step("the server has stopped cleanly")
 

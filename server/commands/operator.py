@@ -99,6 +99,8 @@ def change_(
 
     Example: smdp operator change operator-a --callback-url https://callbacks.operator-a.example
     """
+    from rsp.errors import Malformed
+
     given = {
         "callback_url": None if callback_url is None else _base_url(callback_url),
         "download_attempts": download_attempts,
@@ -106,6 +108,8 @@ def change_(
         "active": active,
     }
     changes: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
+    if not changes:
+        raise Malformed("nothing to change: give --callback-url, --active or a limit; --help lists them")
 
     async def change(directory: Directory) -> Operator:
         operator = replace(await _named(directory, name), **changes)
@@ -139,9 +143,18 @@ def _with_directory(use: Callable[[Directory], Awaitable[_T]]) -> _T:
 
 
 def _fingerprint(file: Path) -> bytes:
-    from certs import files
+    """SHA-256 of the certificate in a file. Raises BadPki for a file that holds none."""
+    from cryptography import x509
 
-    return hashlib.sha256(files.read_certificate(file)).digest()
+    from certs import files
+    from certs.errors import BadPki
+
+    certificate = files.read_certificate(file)
+    try:
+        x509.load_der_x509_certificate(certificate)
+    except ValueError:
+        raise BadPki(f"{file} holds no readable certificate: give a DER or PEM file") from None
+    return hashlib.sha256(certificate).digest()
 
 
 def _base_url(text: str) -> str:

@@ -56,8 +56,11 @@ def create(  # noqa: PLR0913 -- one parameter an option
 
     Example: smdp order create --operator operator-a --type iot-basic
     """
+    from rsp.errors import Malformed
     from rsp.identifiers import ActivationCode, Eid, Iccid, MatchingId
 
+    if not (profile_type or iccid):
+        raise Malformed("say which profile: give --type, --iccid or both")
     call = call_id or secrets.token_hex(8)
     code = typer.get_text_stream("stdin").readline().strip() if confirmation_code == "-" else confirmation_code
     card = Eid(eid) if eid else None
@@ -140,7 +143,9 @@ def cancel(  # noqa: PLR0913 -- one parameter an option
         await _again(lambda: client.cancel_order(call, wanted, final, eid=card))
 
     _with_client(run, operator=operator, url=url, files=(certificate, key, ca))
-    typer.echo(json.dumps({"iccid": str(wanted), "callId": call}) if as_json else f"ICCID {wanted}: {final}")
+    state = final.lower()
+    result = {"iccid": str(wanted), "state": state, "callId": call}
+    typer.echo(json.dumps(result) if as_json else f"The order is cancelled; ICCID {wanted} is {state}.")
 
 
 async def _again(call: Callable[[], Awaitable[_T]]) -> _T:
@@ -180,6 +185,9 @@ def _with_client(
     base = url or f"https://{state.hosts['es2']}:{state.ports['es2']}" if state else url
     pki = folder.load(settings.pki_dir) if None in files else None
     own, own_key = pki.operator_files(operator) if pki else (None, None)
+    for file in (ca, certificate or own, key or own_key):
+        if file is not None and not file.is_file():
+            raise SettingsError(f"{file}: no such file; name the operator's own with --certificate and --key")
 
     async def run() -> _T:
         context = client_context(ca, certificate or own, key or own_key)

@@ -27,6 +27,16 @@ Title = Annotated[str, typer.Option("--name", help="Profile name the user sees."
 _T = TypeVar("_T")
 
 
+def _known_state(value: str) -> str:
+    """A state of the stock or of an order, or nothing. Raises BadParameter, which names them all."""
+    from smdp.order import OrderState, ProfileState
+
+    known = [str(one) for one in (*ProfileState, *OrderState)]
+    if value and value not in known:
+        raise typer.BadParameter(f"give one of {', '.join(known)}")
+    return value
+
+
 @app.command("import")
 def import_(
     files: Annotated[list[Path], typer.Argument(help="Unprotected profile packages (SAIP, DER).")],
@@ -100,9 +110,9 @@ def generate(  # noqa: PLR0913 -- one parameter an option
 def list_(
     *,
     operator: Annotated[str, typer.Option("--operator", help="Only those of this operator.")] = "",
-    state: Annotated[str, typer.Option(help="Only this stock state or order state.")] = "",
+    state: Annotated[str, typer.Option(help="Only this stock state or order state.", callback=_known_state)] = "",
     profile_type: Annotated[str, typer.Option("--type", help="Only this profile type.")] = "",
-    most: Annotated[int, typer.Option(help="At most this many rows.")] = 100,
+    most: Annotated[int, typer.Option(min=1, help="At most this many rows, the newest.")] = 100,
     as_json: AsJson = False,
 ) -> None:
     """List profiles and where their orders stand.
@@ -120,6 +130,8 @@ def list_(
         )
 
     rows = _with_pool(load(), use)
+    if len(rows) == most:
+        typer.echo(f"only the newest {most}; --most shows more", err=True)
     if as_json:
         typer.echo(json.dumps([_row(one) for one in rows], indent=2))
         return

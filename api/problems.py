@@ -8,6 +8,8 @@ import msgspec
 import structlog
 from aiohttp import hdrs, web
 
+from eim.association import OnboardingRefused
+from eim.ports import EsimExists, EsimUnknown, KeyReused
 from rsp.errors import Malformed
 from tenancy.principal import BadTerms, Changed, NotAllowed, Taken, Unknown
 from transport.functions import AWAY, RETRY_AFTER_SECONDS, Turned
@@ -72,6 +74,10 @@ _MEANINGS: tuple[tuple[type[Exception], str], ...] = (
     (NotAllowed, "not_allowed"),
     (Taken, "conflict"),
     (Changed, "conflict"),
+    (EsimUnknown, "not_found"),
+    (EsimExists, "conflict"),
+    (KeyReused, "conflict"),
+    (OnboardingRefused, "unprocessable"),
     (BadTerms, "unprocessable"),
     (msgspec.ValidationError, "malformed"),
     (msgspec.DecodeError, "malformed"),

@@ -6,11 +6,14 @@ import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Protocol
 
 from aiohttp import web
 
 from api.carriers import Carriers
 from api.enterprises import Enterprises
+from api.esim_operations import EsimOperations
+from api.esims import Esims
 from api.framework import Api
 from api.keys import Keys
 from api.operation import AnyOperation
@@ -19,6 +22,7 @@ from api.partnerships import Partnerships
 from api.repetition import Claim, KeptAnswer, RequestKey
 from carriers.registry import KINDS
 from crypto.vault import Vault
+from server.eim_wiring import Eim
 from server.settings import Settings
 from store.api_keys import ApiKeys
 from store.api_requests import ApiRequests
@@ -82,16 +86,25 @@ class ApiParts:
         return api.application(self.operations, pages(self.operations))
 
 
-def api_of(pool: Pool, vault: Vault, now: Callable[[], datetime]) -> ApiParts:
-    """The API over `pool`. A new resource is added to `operations` here."""
+class Resource(Protocol):
+    """A part of the API."""
+
+    def operations(self) -> tuple[AnyOperation, ...]:
+        """Everything that can be done with it."""
+
+
+def api_of(pool: Pool, vault: Vault, eim: Eim | None, now: Callable[[], datetime]) -> ApiParts:
+    """The API over `pool`; a new resource is added here. Without an eIM there are no eSIMs."""
     parties, keys = Tenancy(pool), ApiKeys(pool)
     desk = Desk(parties, vault)
-    resources = (
+    resources: list[Resource] = [
         Carriers(desk, frozenset(KINDS)),
         Enterprises(desk),
         Partnerships(desk),
         Keys(KeyDesk(keys, parties, keys, secrets.token_bytes, now)),
-    )
+    ]
+    if eim is not None:
+        resources += [Esims(desk, eim.onboarding, keys), EsimOperations(desk, eim.packages, keys, now)]
     return ApiParts(
         keys=keys,
         requests=OnceOnly(ApiRequests(pool)),

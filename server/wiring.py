@@ -89,6 +89,7 @@ async def opened(settings: Settings) -> AsyncIterator[Services]:
         peers = await stack.enter_async_context(_peer_session(pki))
         forwarder = NotificationForwarder(peers, settings.callback_timeout_seconds)
         identity = identity_of(settings, pki)
+        eim = eim_of(identity, pool, vault, trust, policy.server_names, now) if identity else None
         yield Services(
             settings=settings,
             pki=pki,
@@ -100,8 +101,8 @@ async def opened(settings: Settings) -> AsyncIterator[Services]:
             notifications=Notifications(CountedInbox(pool, tally), sessions, trust, wallet, now),
             ordering=Ordering(Orderings(pool), vault, policy, now),
             sender=Sender(outbox, {KIND: callbacks.send, FORWARD_KIND: forwarder.send}),
-            eim=eim_of(identity, pool, vault, trust, policy.server_names, now) if identity else None,
-            api=api_of(pool, vault, now),
+            eim=eim,
+            api=api_of(pool, vault, eim, now),
             metrics=HttpMetrics(registry),
             retire=partial(_retire, Retirement(pool), now),
             watch=partial(Gauges, registry, counts, outbox, pki, now),

@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import BigInteger, ColumnElement, Integer, Text, and_, bindparam, exists, or_, select
 
-from store.audited import act_arguments, addition, change, new_arguments
+from store.audited import NOTE, act_arguments, addition, change, new_arguments
 from store.compiled import compiled
 from store.pool import Pool, Row
 from store.tenancy_tables import api_keys, audit, enterprises
@@ -88,6 +88,11 @@ class ApiKeys:
         if row is not None and row["revoked_at"] is None:
             guard = {"row_id": key_id, "row_version": row["version"]}
             await self._pool.fetch_one(_REVOKE, **new_arguments({"revoked_at": now}), **guard, **act_arguments(act))
+
+    async def note(self, act: Act, action: str, subject: str, detail: str) -> None:
+        """Keep a row for a write that another role has stored."""
+        noted = {"noted_action": action, "noted_subject": subject, "noted_detail": detail}
+        await self._pool.execute(NOTE, **act_arguments(act), **noted)
 
     async def audit(self, viewer: Principal, page: Page) -> list[AuditRow]:
         """Writes of the viewer, or of everybody for an admin."""

@@ -10,6 +10,19 @@ from store.compiled import Statement, compiled
 from store.tenancy_tables import audit
 from tenancy.principal import Act
 
+NOTE = compiled(
+    insert(audit).values(
+        kind=bindparam("act_kind", type_=Text),
+        party_id=bindparam("act_party", type_=BigInteger),
+        key_id=bindparam("act_key", type_=BigInteger),
+        correlator=bindparam("act_correlator", type_=Text),
+        action=bindparam("noted_action", type_=Text),
+        subject=bindparam("noted_subject", type_=Text),
+        detail=bindparam("noted_detail", type_=Text),
+    )
+)
+"""A row for a write that another role has stored; takes `act_arguments`, too."""
+
 _AUDITED = ("kind", "party_id", "key_id", "correlator", "action", "subject", "detail")
 _WITHOUT = " - 'platform_secret_sealed' - 'digest' - 'made_by'"
 

@@ -11,6 +11,7 @@ from crypto.vault import Vault
 from tenancy.partners import Carrier, CarrierRole, Enterprise, Model, Partnership, Plans, PlatformAccess
 from tenancy.ports import Page, TenancyStore
 from tenancy.principal import Act, BadTerms, NotAllowed, Principal, PrincipalKind, Unknown
+from tenancy.terms import NoTerms, Terms, may_steer, terms
 
 _MCC = re.compile(r"[0-9]{3}", re.ASCII)
 _T = TypeVar("_T")
@@ -106,6 +107,30 @@ class Desk:
     async def enterprise(self, viewer: Principal, enterprise_id: int) -> Enterprise:
         """One enterprise."""
         return _known(await self._store.enterprise(viewer, enterprise_id), "enterprise")
+
+    async def steered(self, principal: Principal, enterprise_id: int | None = None) -> Enterprise:
+        """The enterprise whose eSIMs `principal` steers: itself, or one it leads, which it names.
+
+        Raises Unknown, NotAllowed for an admin, BadTerms when a carrier names none.
+        """
+        if enterprise_id is None:
+            if principal.kind is not PrincipalKind.ENTERPRISE:
+                raise BadTerms("name the enterprise: enterpriseId")
+            enterprise_id = principal.party_id
+        enterprise = await self.enterprise(principal, enterprise_id)
+        if not may_steer(principal, enterprise):
+            raise NotAllowed("eSIMs are steered by their enterprise and its lead carrier")
+        return enterprise
+
+    async def terms(
+        self, viewer: Principal, enterprise_id: int, target_id: int, country: str | None
+    ) -> Terms | NoTerms:
+        """The terms for an enterprise's eSIM at a carrier the enterprise knows; `country` is the device's MCC."""
+        enterprise = await self.enterprise(viewer, enterprise_id)
+        itself = Principal(kind=PrincipalKind.ENTERPRISE, party_id=enterprise.id)
+        target = await self.carrier(itself, target_id)
+        found = await self._store.partnerships(itself, Page(most=1), partner_id=target_id)
+        return terms(enterprise, target, found, country)
 
     async def enterprises(self, viewer: Principal, page: Page, *, name: str = "") -> list[Enterprise]:
         """Enterprises the viewer may know."""

@@ -103,5 +103,8 @@ class KeyStore(Protocol):
 class AuditStore(Protocol):
     """What was written by whom."""
 
+    async def note(self, act: Act, action: str, subject: str, detail: str) -> None:
+        """Keep a row for a write that another role has stored."""
+
     async def audit(self, viewer: Principal, page: Page) -> list[AuditRow]:
         """Writes of `viewer`, or of everybody for an admin."""

@@ -53,9 +53,8 @@ sys.exit(serving.serve(settings.load()))
 @pytest.fixture
 async def prepared(tmp_path: Path) -> Settings:
     """Settings of a server that could start: a test PKI, a vault, free ports."""
-    settings = load(
-        {}, data_dir=tmp_path / "var", vault_passphrase=_PASSPHRASE, es9_port=0, es2_port=0, eim_port=0, api_port=0, ops_port=0
-    )  # fmt: skip
+    ports = {f"{name}_port": 0 for name in ("es9", "es2", "eim", "api", "ops")}
+    settings = load({}, None, data_dir=tmp_path / "var", vault_passphrase=_PASSPHRASE, **ports)
     settings.data_dir.mkdir()
     vault = MockVault.create(settings.vault_file, _PASSPHRASE, cost=10)
     await creation.init(settings.pki_dir, vault, names=settings.server_names, now=_NOW)

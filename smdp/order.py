@@ -20,6 +20,8 @@ class OrderState(StrEnum):
     INSTALLED = "installed"
     ERROR = "error"
     CANCELLED = "cancelled"
+    DELETED = "deleted"
+    """The card that got the profile has told, under its signature, that it does not hold it any more."""
 
 
 class OrderEvent(StrEnum):
@@ -35,6 +37,7 @@ class OrderEvent(StrEnum):
     FAIL_TEMPORARILY = "temporary installation error"
     FAIL = "terminal failure"
     CANCEL = "CancelOrder"
+    CONFIRM_DELETION = "card's signed word: deleted"
 
 
 class ProfileState(StrEnum):
@@ -70,10 +73,17 @@ TRANSITIONS: dict[tuple[OrderState, OrderEvent], OrderState] = {
     (_S.CONFIRMED, _E.CANCEL): _S.CANCELLED,
     (_S.RELEASED, _E.CANCEL): _S.CANCELLED,
     (_S.ERROR, _E.CANCEL): _S.CANCELLED,
+    # What a card was handed may be on it, whether or not its report came: only the card's own word frees the profile.
+    (_S.DOWNLOADED, _E.CONFIRM_DELETION): _S.DELETED,
+    (_S.INSTALLED, _E.CONFIRM_DELETION): _S.DELETED,
+    (_S.ERROR, _E.CONFIRM_DELETION): _S.DELETED,
 }
 
-ENDED = frozenset({OrderState.INSTALLED, OrderState.CANCELLED})
+ENDED = frozenset({OrderState.INSTALLED, OrderState.CANCELLED, OrderState.DELETED})
 """States in which the order is over: its key is destroyed, and with it every secret sealed under that key."""
+
+CLOSED = frozenset({OrderState.CANCELLED, OrderState.DELETED})
+"""States in which the order holds its profile no longer: another order may."""
 
 
 class ImpossibleTransition(Exception):  # noqa: N818 -- the name is the fact

@@ -193,7 +193,7 @@ class OrderingWork(Protocol):
         """Any available profile of the type, locked; those other works hold are passed over. None when out of stock."""
 
     async def open_order(self, iccid: Iccid) -> Order | None:
-        """The order of that ICCID that is not cancelled (installed ones included), locked for this work."""
+        """The order of that ICCID that is neither cancelled nor deleted (an installed one is), locked for this work."""
 
     async def awaits_report(self, order_id: int) -> bool:
         """Whether some card was handed the package of this order and has not reported what became of it."""

@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Select, Text, bindparam, func, insert, select
 
 from rsp.identifiers import Eid, MatchingId, TransactionId
-from smdp.order import OrderState
+from smdp.order import CLOSED, OrderState
 from smdp.ports import DownloadFacts, DownloadWrite, ProtectedPackage
 from smdp.session import Session
 from store.changes import WRITE, write_arguments
@@ -19,9 +19,10 @@ from store.tables import orders, packages, profiles, sessions, tenants
 _MATCHING_ID = bindparam("matching_id", type_=Text)
 _EID = bindparam("eid", type_=Text)
 
+_CLOSED = sorted(state.value for state in CLOSED)
 _BY_TOKEN = (
     select(orders.c.id)
-    .where(orders.c.matching_id == _MATCHING_ID, orders.c.state != OrderState.CANCELLED.value)
+    .where(orders.c.matching_id == _MATCHING_ID, orders.c.state.not_in(_CLOSED))
     .order_by(orders.c.ended_at.is_not(None), orders.c.id.desc())
     .limit(1)
     .scalar_subquery()

@@ -13,7 +13,7 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 from rsp.errors import Refused
 from rsp.identifiers import Iccid
 from rsp.status import Status
-from smdp.order import Order, OrderChange, OrderState, ProfileState
+from smdp.order import CLOSED, Order, OrderChange, ProfileState
 from smdp.ports import Call, StockProfile, TransitionLost
 from smdp.progress import Message
 from smdp.session import SessionState
@@ -58,9 +58,10 @@ _DRAW = compiled(
     .limit(1)
     .with_for_update(of=profiles, skip_locked=True)
 )
+_CLOSED = sorted(state.value for state in CLOSED)
 _OPEN_ORDER = compiled(
     select(*labelled(orders, "order"))
-    .where(orders.c.tenant_id == _TENANT, orders.c.iccid == _ICCID, orders.c.state != OrderState.CANCELLED.value)
+    .where(orders.c.tenant_id == _TENANT, orders.c.iccid == _ICCID, orders.c.state.not_in(_CLOSED))
     .order_by(orders.c.id.desc())
     .limit(1)
     .with_for_update()

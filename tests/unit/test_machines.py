@@ -37,7 +37,7 @@ def test_an_ended_order_never_moves_again_and_only_a_released_one_is_downloaded(
             following = order.after(state, event)
         except order.ImpossibleTransition:
             continue
-        assert state not in ENDED
+        assert state not in ENDED or (state, event) == (OrderState.INSTALLED, OrderEvent.CONFIRM_DELETION)
         released |= following is OrderState.RELEASED
         if following in (OrderState.DOWNLOADED, OrderState.INSTALLED):
             assert released
@@ -61,6 +61,11 @@ def test_every_state_of_a_session_can_be_reached() -> None:
 def test_every_event_has_a_step() -> None:
     assert {event for _, event in order.TRANSITIONS} == set(OrderEvent)
     assert {event for _, event in session.TRANSITIONS} == set(SessionEvent)
+
+
+def test_only_a_profile_that_a_card_was_handed_can_be_told_to_be_deleted() -> None:
+    told = {state for state, event in order.TRANSITIONS if event is OrderEvent.CONFIRM_DELETION}
+    assert told == {OrderState.DOWNLOADED, OrderState.INSTALLED, OrderState.ERROR}
 
 
 def test_an_installed_profile_cannot_be_cancelled_away() -> None:

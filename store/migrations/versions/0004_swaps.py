@@ -1,4 +1,4 @@
-"""Carrier swaps: their state, ledgers of steps, timelines, and what is asked of people."""
+"""Carrier swaps, and orders whose profile a card has deleted again."""
 
 from __future__ import annotations
 
@@ -118,9 +118,21 @@ CREATE TABLE swap_actions (
 CREATE INDEX ix_swap_actions_open ON swap_actions (tenant_id, swap_id) WHERE chosen = '';
 """
 
+_ORDER_STATES = """
+ALTER TABLE orders DROP CONSTRAINT ck_orders_state;
+ALTER TABLE orders ADD CONSTRAINT ck_orders_state CHECK (state IN ({states}));
+"""
+_BEFORE = ("allocated", "linked", "confirmed", "released", "downloaded", "installed", "error", "cancelled")
+
+
+def _states(*states: str) -> str:
+    return _ORDER_STATES.format(states=", ".join(f"'{state}'" for state in states))
+
 
 def upgrade() -> None:
     """Makes the tables of swaps."""
+    for statement in filter(str.strip, _states(*_BEFORE, "deleted").split(";\n")):
+        op.execute(statement)
     for group in (_SWAPS, _HISTORY):
         for statement in filter(str.strip, group.split(";\n")):
             op.execute(statement)
@@ -129,3 +141,6 @@ def upgrade() -> None:
 def downgrade() -> None:
     """Drops the tables of swaps, and with them what running ones have taken and not given back."""
     op.execute("DROP TABLE swap_actions, swap_events, swap_steps, swaps")
+    op.execute("UPDATE orders SET state = 'cancelled' WHERE state = 'deleted'")
+    for statement in filter(str.strip, _states(*_BEFORE).split(";\n")):
+        op.execute(statement)

@@ -226,6 +226,11 @@ class Swaps:
             return await self.add(new, now)
         raise SwapRunning(running)
 
+    async def requested(self, tenant_id: int, request: str) -> Swap | None:
+        """The tenant's swap that this request made."""
+        row = await self._pool.fetch_one(_BY_REQUEST, request=request)
+        return swap_from(row) if row and row["tenant_id"] == tenant_id else None
+
     async def swap(self, tenant_id: int, swap_id: int) -> Swap | None:
         """One swap of the tenant."""
         row = await self._pool.fetch_one(_BY_ID, tenant_id=tenant_id, swap_id=swap_id)

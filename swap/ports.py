@@ -244,6 +244,9 @@ class SwapStore(Protocol):
     async def add(self, new: NewSwap, now: datetime) -> Swap:
         """Store a new swap; a repetition of the same `request` gets the first one. Raises SwapRunning."""
 
+    async def requested(self, tenant_id: int, request: str) -> Swap | None:
+        """The tenant's swap that this request made."""
+
     async def swap(self, tenant_id: int, swap_id: int) -> Swap | None:
         """One swap of the tenant."""
 

@@ -11,7 +11,22 @@ from typing import Annotated
 
 import typer
 
-VERBS = ("serve", "demo", "db", "pki", "eim", "operator", "profile", "order", "load")
+VERBS = (
+    "serve",
+    "demo",
+    "db",
+    "pki",
+    "eim",
+    "operator",
+    "profile",
+    "order",
+    "load",
+    "carrier",
+    "enterprise",
+    "partnership",
+    "key",
+    "esim",
+)
 
 # Errors whose text is meant for the person at the keyboard. A class whose module nobody imported cannot have been
 # raised, so they are looked up by name and a quick verb does not load what it does not use.
@@ -31,6 +46,9 @@ EXPECTED = (
     ("es2plus.client", "OrderRefused"),
     ("smdp.ports", "ProfileExists"),
     ("tenancy.operator", "OperatorExists"),
+    ("tenancy.principal", "NotAllowed"),
+    ("tenancy.principal", "BadTerms"),
+    ("server.api_client", "ApiRefused"),
 )
 
 

@@ -176,7 +176,13 @@ def _base_url(text: str) -> str:
 
 def _show(operators: list[Operator], *, as_json: bool) -> None:
     rows = [
-        {"name": one.name, "requesterId": one.requester_id, "callbackUrl": one.callback_url, "active": one.active}
+        {
+            "id": one.id,
+            "name": one.name,
+            "requesterId": one.requester_id,
+            "callbackUrl": one.callback_url,
+            "active": one.active,
+        }
         for one in operators
     ]
     if as_json:

@@ -24,6 +24,7 @@ from sqlalchemy import (
 from store.compiled import Statement, compiled
 from store.pool import Pool
 from store.tables import es2_calls, notifications, outbox, sessions
+from store.tenancy_tables import api_requests
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +42,7 @@ class Retention:
     verified_notifications: timedelta = timedelta(days=400)
     sent_messages: timedelta = timedelta(days=30)
     calls: timedelta = timedelta(days=30)
+    requests: timedelta = timedelta(days=7)
 
 
 def _before(name: str) -> ColumnElement[Any]:
@@ -76,6 +78,12 @@ _NOTIFICATIONS = _removal(
 _MESSAGES = _removal(outbox, (outbox.c.id,), outbox.c.sent_at < _before("sent_before"))
 _CALLS = _removal(es2_calls, (es2_calls.c.tenant_id, es2_calls.c.call_id), es2_calls.c.created_at < _before("before"))
 
+_REQUESTS = _removal(
+    api_requests,
+    (api_requests.c.kind, api_requests.c.party_id, api_requests.c.key),
+    api_requests.c.created_at < _before("before"),
+)
+
 
 class Retirement:
     """Removes rows past their time."""
@@ -98,6 +106,7 @@ class Retirement:
             verified_before=now - keep.verified_notifications,
         )
         removed += await self._removed(_MESSAGES, sent_before=now - keep.sent_messages)
+        removed += await self._removed(_REQUESTS, before=now - keep.requests)
         return removed + await self._removed(_CALLS, before=now - keep.calls)
 
     async def _removed(self, statement: Statement, **before: datetime) -> int:

@@ -10,12 +10,14 @@ from store_samples import NOW, new_tenant
 from rsp.identifiers import TransactionId
 from smdp.ports import Call, DownloadWrite, Verdict
 from smdp.session import Session, SessionChange, SessionEvent, SessionState
+from store.api_requests import ApiRequests
 from store.compiled import Statement
 from store.downloads import Downloads
 from store.inbox import Inbox
 from store.ordering import Orderings
 from store.pool import Pool, open_pool
 from store.retention import Retention, Retirement
+from tenancy.principal import Principal, PrincipalKind
 
 
 @pytest.fixture
@@ -52,6 +54,16 @@ async def left(pool: Pool, *numbers: int) -> list[int]:
     """Which of these sessions are still there."""
     found = [(number, await Downloads(pool).find_session(a_session(number).transaction_id)) for number in numbers]
     return [number for number, facts in found if facts is not None]
+
+
+async def test_requests_of_the_api_are_remembered_for_a_week(pool: Pool) -> None:
+    owner, now = Principal(kind=PrincipalKind.ADMIN), await pool_time(pool)
+    assert await ApiRequests(pool).claim(owner, "one", bytes(32), 0.0) is None
+    await ApiRequests(pool).keep(owner, "one", bytes(32), (201, "/v1/x/1", b"{}"))
+    assert await Retirement(pool).remove(now + timedelta(days=6)) == 0
+    assert await ApiRequests(pool).claim(owner, "one", bytes(32), 0.0) is not None
+    assert await Retirement(pool).remove(now + timedelta(days=8)) == 1
+    assert await ApiRequests(pool).claim(owner, "one", bytes(32), 0.0) is None
 
 
 async def test_abandoned_sessions_go_soon_and_delivered_ones_stay_for_the_cards_report(pool: Pool) -> None:

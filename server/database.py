@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager, contextmanager
 
 from server.settings import Settings
 from store import migrate
+from store.binaries import NoUsableDatabase
 from store.embedded import EmbeddedPostgres
 from store.pool import Pool, open_pool
 
@@ -14,22 +15,25 @@ from store.pool import Pool, open_pool
 @contextmanager
 def reached(settings: Settings) -> Iterator[str]:
     """The address of a migrated database. An embedded server nobody runs is started for the block, from this thread."""
-    if settings.database_url:
-        dsn = settings.database_url.reveal()
-        migrate.upgrade(dsn)
+    with _running(settings) as (dsn, ours):
+        if ours:
+            migrate.upgrade(dsn)
         yield dsn
-        return
-    server = EmbeddedPostgres(settings.data_dir, settings.postgres_bin)
-    running = server.attach()
-    if running is not None:
-        yield running
-        return
-    try:
-        dsn = server.start()
-        migrate.upgrade(dsn)
+
+
+@contextmanager
+def looked_at(settings: Settings) -> Iterator[str]:
+    """The address of a database that is there and has this release's schema: reading makes and migrates nothing.
+
+    Raises NoUsableDatabase, which says what to run.
+    """
+    if not settings.database_url and not EmbeddedPostgres(settings.data_dir).cluster.exists():
+        raise NoUsableDatabase(f"there is no database in {settings.data_dir} yet: smdp db upgrade makes one")
+    with _running(settings) as (dsn, _):
+        revision, needed = migrate.current(dsn), migrate.head()
+        if revision != needed:
+            raise NoUsableDatabase(f"the schema is at {revision or 'nothing'}, not {needed}: run smdp db upgrade")
         yield dsn
-    finally:
-        server.stop()
 
 
 @asynccontextmanager
@@ -40,3 +44,20 @@ async def opened(dsn: str) -> AsyncIterator[Pool]:
         yield pool
     finally:
         await pool.close()
+
+
+@contextmanager
+def _running(settings: Settings) -> Iterator[tuple[str, bool]]:
+    """The address of the database while it runs, and whether its schema is ours to bring up to date."""
+    if settings.database_url:
+        yield settings.database_url.reveal(), True
+        return
+    server = EmbeddedPostgres(settings.data_dir, settings.postgres_bin)
+    running = server.attach()
+    if running is not None:
+        yield running, False
+        return
+    try:
+        yield server.start(), True
+    finally:
+        server.stop()

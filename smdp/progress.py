@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import IntEnum
 
+from rsp.identifiers import Iccid
 from rsp.status import Status
 from smdp.order import Order
 
@@ -48,6 +49,11 @@ class Message:
     body: ProgressInfo
 
 
+def line_of(iccid: Iccid) -> str:
+    """The line on which everything about one profile is told, so that it arrives in order."""
+    return f"{KIND}/{iccid}"
+
+
 def report(
     order: Order,
     point: NotificationPoint,
@@ -67,4 +73,4 @@ def report(
         status=status.name if status else "",
         result_data=result,
     )
-    return Message(tenant_id=order.tenant_id, line=f"{KIND}/{order.iccid}", kind=KIND, body=body)
+    return Message(tenant_id=order.tenant_id, line=line_of(order.iccid), kind=KIND, body=body)

@@ -11,11 +11,17 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
+from server.commands import order_reading
+
 if TYPE_CHECKING:
     from es2plus.client import Confirmation, Es2PlusClient
     from rsp.identifiers import Iccid
 
-app = typer.Typer(no_args_is_help=True, help="Orders: reserve, confirm, release and cancel profiles over ES2+.")
+app = typer.Typer(
+    no_args_is_help=True, help="Orders: reserve, confirm, release and cancel profiles over ES2+; list and show them."
+)
+app.command("list")(order_reading.list_)
+app.command("show")(order_reading.show)
 
 OperatorName = Annotated[str, typer.Option("--operator", help="Order as this operator.")]
 Url = Annotated[str, typer.Option(help="Base address of ES2+; else that of the server running on data_dir.")]

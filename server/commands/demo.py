@@ -19,6 +19,8 @@ def command(
 ) -> None:
     """Order, download and install profiles against a server of two processes, and show what must fail failing.
 
+    Then steer an eSIM through the API and the eIM.
+
     Example: smdp demo --upp profile.der
     """
     from server.demo.narration import Narrator
@@ -36,7 +38,7 @@ def command(
 def _play(narrator: Narrator, folder: Path, upp: Path | None) -> None:
     import asyncio
 
-    from server.demo import acts, stage
+    from server.demo import acts, stage, swap_acts
 
     package = upp.read_bytes() if upp else None
     settings = stage.prepare(folder)
@@ -51,6 +53,7 @@ def _play(narrator: Narrator, folder: Path, upp: Path | None) -> None:
         )
         narrator.detail(f"ES9+ on port {ports['es9']}, ES2+ (mutual TLS) on {ports['es2']}, metrics on {ports['ops']}")
         asyncio.run(acts.perform(server, narrator, upp, package))
+        asyncio.run(swap_acts.perform(server, narrator))
         _show_profiles(narrator, settings)
     narrator.step("the server has stopped cleanly")
 

@@ -35,39 +35,43 @@ class Device:
 
 
 class Devices:
-    """Makes devices whose cards carry certificates of the generated EUM, or of one nobody knows."""
+    """Makes devices whose cards carry certificates of the generated EUM `eum`, or of one nobody knows."""
 
     def __init__(self, server: Server, curve: Curve) -> None:
         files = server.pki.device_files(curve)
         key = load_pem_private_key(files.eum_key.read_bytes(), None)
         assert isinstance(key, ec.EllipticCurvePrivateKey)
         self._trusted = (files.ci_certificate.read_bytes(),)
-        self._eum = EumIssuer(files.eum_certificate.read_bytes(), key, self._trusted)
+        self.eum = EumIssuer(files.eum_certificate.read_bytes(), key, self._trusted)
         self._server = server
         self._made = 0
 
     def next(self, exchange: Exchange) -> Device:
         """A device of the known EUM, with an EID of its own."""
         self._made += 1
-        eid = self._eum.eid(self._made)
-        card = Card(eid, [self._eum.issue(eid)])
+        eid = self.eum.eid(self._made)
+        card = Card(eid, [self.eum.issue(eid)])
         return Device(card=card, lpa=Lpa(card, exchange))
 
     def stranger(self, exchange: Exchange) -> Device:
         """A device whose EUM certificate was issued by a CI nobody here knows."""
         self._made += 1
-        eid = self._eum.eid(self._made)
-        card = Card(eid, [self._eum.issue(eid)], misbehave=frozenset({Misbehaviour.FOREIGN_EUM}))
+        eid = self.eum.eid(self._made)
+        card = Card(eid, [self.eum.issue(eid)], misbehave=frozenset({Misbehaviour.FOREIGN_EUM}))
         return Device(card=card, lpa=Lpa(card, exchange))
 
     def exchange(self) -> Exchange:
         """Connections to ES9+ as a common LPA makes them: a new one for each call, the server's name checked."""
-        context = ssl.create_default_context(cadata=self._trusted[0])
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
         address = {self._server.name: (self._server.state.hosts["es9"], self._server.state.ports["es9"])}
         return Exchange(
-            tls=context, addresses=address, habits=Habits(connections=Connections.FRESH), user_agent=USER_AGENT
+            tls=self.tls(), addresses=address, habits=Habits(connections=Connections.FRESH), user_agent=USER_AGENT
         )
+
+    def tls(self) -> ssl.SSLContext:
+        """What devices trust: the CI under which the servers' names are certified, and nothing else."""
+        context = ssl.create_default_context(cadata=self._trusted[0])
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        return context
 
 
 def operator_exchange(server: Server, name: str) -> Exchange:

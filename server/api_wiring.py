@@ -20,10 +20,12 @@ from api.operation import AnyOperation
 from api.pages import pages
 from api.partnerships import Partnerships
 from api.repetition import Claim, KeptAnswer, RequestKey
+from api.swaps import Swaps as SwapResource
 from carriers.registry import KINDS
 from crypto.vault import Vault
 from server.eim_wiring import Eim
 from server.settings import Settings
+from server.swap_wiring import Swaps
 from store.api_keys import ApiKeys
 from store.api_requests import ApiRequests
 from store.pool import Pool
@@ -93,8 +95,8 @@ class Resource(Protocol):
         """Everything that can be done with it."""
 
 
-def api_of(pool: Pool, vault: Vault, eim: Eim | None, now: Callable[[], datetime]) -> ApiParts:
-    """The API over `pool`; a new resource is added here. Without an eIM there are no eSIMs."""
+def api_of(pool: Pool, vault: Vault, eim: Eim | None, swaps: Swaps | None, now: Callable[[], datetime]) -> ApiParts:
+    """The API over `pool`; a new resource is added here. Without an eIM there are no eSIMs and no swaps."""
     parties, keys = Tenancy(pool), ApiKeys(pool)
     desk = Desk(parties, vault)
     resources: list[Resource] = [
@@ -105,6 +107,8 @@ def api_of(pool: Pool, vault: Vault, eim: Eim | None, now: Callable[[], datetime
     ]
     if eim is not None:
         resources += [Esims(desk, eim.onboarding, keys), EsimOperations(desk, eim.packages, keys, now)]
+    if swaps is not None:
+        resources.append(SwapResource(swaps.desk, desk, keys))
     return ApiParts(
         keys=keys,
         requests=OnceOnly(ApiRequests(pool)),

@@ -11,6 +11,7 @@ from server import logs
 from server.answering import operations
 from server.eim_wiring import Eim
 from server.wiring import Services
+from swap.saga import Saga
 from transport.functions import Gate
 
 _log = logs.get("server.background")
@@ -22,6 +23,9 @@ _GAUGE_SECONDS = 5.0
 _EXPIRY_SECONDS = 5.0
 _RETENTION_SECONDS = 600.0
 _AWAY_SECONDS = 1.0
+_SWAPS_AT_ONCE = 4
+_SWAP_LEASE_SECONDS = 180.0
+"""Longer than any call to a platform takes, its pauses included."""
 
 Step = Callable[[], Awaitable[int]]
 """Does what is due and says how much that was."""
@@ -41,6 +45,9 @@ async def work(services: Services, stop: asyncio.Event) -> None:
         if services.eim is not None:
             for name, step, idle_seconds in _eim_jobs(services.eim):
                 jobs.create_task(_repeat(name, step, idle_seconds, stop))
+        if services.swaps is not None:
+            for saga in [services.swaps.saga() for _ in range(_SWAPS_AT_ONCE)]:
+                jobs.create_task(_repeat("swaps", _swap_job(saga), _IDLE_SECONDS, stop))
         jobs.create_task(_repeat("retention", services.retire, _RETENTION_SECONDS, stop))
         jobs.create_task(_repeat("gauges", gauges.refresh, _GAUGE_SECONDS, stop))
         await stop.wait()
@@ -59,6 +66,15 @@ def _eim_jobs(eim: Eim) -> tuple[tuple[str, Step, float], ...]:
         ("eim expiry", eim.packages.expire_due, _EXPIRY_SECONDS),
         ("eim retention", eim.results.forget_unverified, _RETENTION_SECONDS),
     )
+
+
+def _swap_job(saga: Saga) -> Step:
+    """One runner: one swap at a time, so that a slow platform holds up nothing but its own swap."""
+
+    async def run() -> int:
+        return await saga.run_due(1, _SWAP_LEASE_SECONDS)
+
+    return run
 
 
 async def _repeat(name: str, step: Step, idle_seconds: float, stop: asyncio.Event) -> None:

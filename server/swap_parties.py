@@ -159,6 +159,7 @@ class PartyAgreements:
             partnership_id=found.partnership_id,
             partnership_version=found.partnership_version,
             model=found.model.value if found.model else "",
+            enterprise_may_order=found.enterprise_may_order,
         )
 
     async def _target(self, carrier: Carrier) -> Target:

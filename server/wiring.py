@@ -11,6 +11,7 @@ from functools import partial
 import aiohttp
 from prometheus_client import CollectorRegistry
 
+from carriers.registry import Registry
 from certs import layout
 from certs.layout import PkiFolder
 from crypto.certificates import TrustStore, parse_certificate
@@ -24,6 +25,7 @@ from server.forwarding import NotificationForwarder
 from server.gauges import Gauges
 from server.preflight import open_vault
 from server.settings import Settings
+from server.swap_wiring import Surroundings, Swaps, swaps_of
 from server.tally import CountedDownloads, CountedInbox, Tally
 from smdp.binding import Protection
 from smdp.cancellation import Cancellation
@@ -61,6 +63,8 @@ class Services:
     sender: Sender
     eim: Eim | None
     """None where the PKI folder has no eIM."""
+    swaps: Swaps | None
+    """None where there is no eIM."""
     api: ApiParts
     metrics: HttpMetrics
     retire: Callable[[], Awaitable[int]]
@@ -90,6 +94,14 @@ async def opened(settings: Settings) -> AsyncIterator[Services]:
         forwarder = NotificationForwarder(peers, settings.callback_timeout_seconds)
         identity = identity_of(settings, pki)
         eim = eim_of(identity, pool, vault, trust, policy.server_names, now) if identity else None
+        ordering = Ordering(Orderings(pool), vault, policy, now)
+        swaps = None
+        if eim is not None:
+            carriers = Registry(await stack.enter_async_context(aiohttp.ClientSession()))
+            around = Surroundings(
+                pool=pool, vault=vault, ordering=ordering, policy=policy, eim=eim, registry=carriers, now=now
+            )
+            swaps = swaps_of(around)
         yield Services(
             settings=settings,
             pki=pki,
@@ -99,10 +111,11 @@ async def opened(settings: Settings) -> AsyncIterator[Services]:
             downloads=Downloads(sessions, vault, trust, wallet, policy, now),
             cancellation=Cancellation(sessions, wallet, now),
             notifications=Notifications(CountedInbox(pool, tally), sessions, trust, wallet, now),
-            ordering=Ordering(Orderings(pool), vault, policy, now),
+            ordering=ordering,
             sender=Sender(outbox, {KIND: callbacks.send, FORWARD_KIND: forwarder.send}),
             eim=eim,
-            api=api_of(pool, vault, eim, now),
+            swaps=swaps,
+            api=api_of(pool, vault, eim, swaps, now),
             metrics=HttpMetrics(registry),
             retire=partial(_retire, Retirement(pool), now),
             watch=partial(Gauges, registry, counts, outbox, pki, now),

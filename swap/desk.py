@@ -11,14 +11,28 @@ from rsp.errors import Malformed
 from rsp.identifiers import ActivationCode, Eid, Iccid
 from swap.allocation import activation_context
 from swap.outcomes import Timing
-from swap.plan import Facts, Held, Plan, Source, Target, Way, planned
-from swap.ports import Agreements, Card, CardControl, CardProfile, CarrierRefused, Platforms, ProfileSource, SwapStore
+from swap.plan import Facts, Held, Missing, Plan, Source, Target, Way, planned
+from swap.ports import (
+    Agreements,
+    Card,
+    CardControl,
+    CardProfile,
+    CarrierRefused,
+    Platforms,
+    ProfileSource,
+    SwapRunning,
+    SwapStore,
+)
 from swap.record import About, Action, ActionKind, Change, Filter, History, NewSwap, Swap, Told
 from swap.swap import ENDED, STATE_OF, UNDOABLE, SwapState
 
 
 class SwapUnknown(Exception):  # noqa: N818 -- the name is the fact
     """This tenant has no such swap, carrier or action; another's answers the same."""
+
+
+class MayNotOrder(Exception):  # noqa: N818 -- the name is the outcome
+    """Under these terms somebody else orders swaps."""
 
 
 class CannotBegin(Exception):  # noqa: N818 -- the name is the fact
@@ -41,7 +55,8 @@ class TooLate(Exception):  # noqa: N818 -- the name is the fact
 class Order:
     """A swap that is asked for. `request` names the request: a repetition gets the same swap.
 
-    `digest` is that of a plan that was shown before; empty takes the plan as it comes. `by` says who orders.
+    `digest` is that of a plan that was shown before; empty takes the plan as it comes. `by` says who orders;
+    `by_lead` that it is the enterprise's lead carrier and not the enterprise itself.
     """
 
     tenant_id: int
@@ -49,6 +64,7 @@ class Order:
     target_id: int
     request: str
     by: str
+    by_lead: bool = False
     digest: str = ""
 
 
@@ -102,11 +118,18 @@ class Desk:
         return planned(facts)
 
     async def order(self, order: Order) -> Swap:
-        """Begin a swap. Raises SwapUnknown, CannotBegin, PlanChanged, SwapRunning, Unreachable."""
+        """Begin a swap. Raises SwapUnknown, MayNotOrder, SwapRunning, CannotBegin, PlanChanged, Unreachable."""
         earlier = await self._store.requested(order.tenant_id, order.request)
         if earlier is not None:
             return earlier
         plan = await self.plan(order.tenant_id, order.eid, order.target_id)
+        if plan.terms is not None and not (order.by_lead or plan.terms.enterprise_may_order):
+            text = "under resale, swaps are ordered by the lead carrier, unless the partnership says otherwise"
+            raise MayNotOrder(text)
+        if any(gate.missing is Missing.RUNNING for gate in plan.gates):
+            running = await self._store.running(order.eid)
+            if running is not None:
+                raise SwapRunning(running)
         if plan.gates:
             raise CannotBegin(plan)
         if order.digest and order.digest != plan.digest:

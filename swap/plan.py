@@ -104,12 +104,16 @@ class Target:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Terms:
-    """On what the swap rests: the enterprise's account there, and the partnership, if it needs one."""
+    """On what the swap rests: the enterprise's account there, and the partnership, if it needs one.
+
+    `enterprise_may_order` is False where only the lead carrier orders (resale).
+    """
 
     account: Account
     partnership_id: int | None = None
     partnership_version: int = 0
     model: str = ""
+    enterprise_may_order: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

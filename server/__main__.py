@@ -26,6 +26,7 @@ VERBS = (
     "partnership",
     "key",
     "esim",
+    "swap",
 )
 
 # Errors whose text is meant for the person at the keyboard. A class whose module nobody imported cannot have been

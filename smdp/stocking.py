@@ -33,16 +33,21 @@ class Stocking:
         self._vault = vault
         self._policy = policy
 
-    async def import_profile(self, tenant_id: int, upp: bytes, offer: Offer) -> Iccid:
-        """Check, protect and store the unprotected package `upp` (SAIP). Raises Malformed, ProfileExists."""
-        saip.validate(upp)
-        header = saip.read_header(upp)
+    def judge(self, upp: bytes, offer: Offer) -> ProfileMetadata:
+        """Check the unprotected package `upp` (SAIP) and say what devices will read of it. Raises Malformed."""
         metadata = ProfileMetadata(
-            iccid=header.iccid,
+            iccid=saip.validate(upp).iccid,
             service_provider_name=offer.service_provider_name,
             profile_name=offer.profile_name,
             notifications=standard_notifications(self._policy.address),
         )
+        metadata.encode()
+        return metadata
+
+    async def import_profile(self, tenant_id: int, upp: bytes, offer: Offer) -> Iccid:
+        """Check, protect and store the unprotected package `upp` (SAIP). Raises Malformed, ProfileExists."""
+        metadata = self.judge(upp, offer)
+        header = saip.read_header(upp)
         package_id = uuid4()
         keys = random_protection_keys()
         package = ProtectedPackage(

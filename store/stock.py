@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import asyncpg
-from sqlalchemy import BigInteger, Integer, Text, bindparam, func, insert, lateral, or_, select, true
+from sqlalchemy import ARRAY, BigInteger, Integer, Text, any_, bindparam, func, insert, lateral, or_, select, true
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from rsp.identifiers import Iccid
@@ -65,6 +67,15 @@ _LIST = compiled(
     .order_by(profiles.c.id.desc())
     .limit(bindparam("most", type_=Integer))
 )
+_KNOWN = compiled(select(profiles.c.iccid).where(profiles.c.iccid == any_(bindparam("iccids", type_=ARRAY(Text)))))
+# Both ends are digits of one length, so that the order of texts is that of numbers.
+_ENDS = compiled(
+    select(func.min(profiles.c.iccid).label("lowest"), func.max(profiles.c.iccid).label("highest")).where(
+        profiles.c.iccid >= bindparam("low", type_=Text),
+        profiles.c.iccid <= bindparam("high", type_=Text),
+        func.length(profiles.c.iccid) == func.length(bindparam("low", type_=Text)),
+    )
+)
 
 
 class Stock:
@@ -101,6 +112,16 @@ class Stock:
                 )
         except asyncpg.UniqueViolationError:
             raise ProfileExists(f"a profile with ICCID {profile.iccid} is in stock already") from None
+
+    async def known(self, iccids: Sequence[Iccid]) -> frozenset[Iccid]:
+        """Which of these ICCIDs are in stock, whoever owns them."""
+        rows = await self._pool.fetch(_KNOWN, iccids=[str(iccid) for iccid in iccids])
+        return frozenset(Iccid(row["iccid"]) for row in rows)
+
+    async def ends(self, low: Iccid, high: Iccid) -> tuple[Iccid, Iccid] | None:
+        """The lowest and the highest ICCID in stock from `low` to `high`, as long as these; None when there is none."""
+        row = await self._pool.fetch_one(_ENDS, low=str(low), high=str(high))
+        return (Iccid(row["lowest"]), Iccid(row["highest"])) if row and row["lowest"] else None
 
     async def list_profiles(
         self, *, tenant_id: int | None = None, state: str = "", profile_type: str = "", most: int = 100

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import structlog
 
-from rsp.errors import Unreachable
+from rsp.errors import Unavailable, Unreachable
 from smdp.ports import ClaimedMessage, Outbox
 
 _log = structlog.get_logger("webhooks")
@@ -29,12 +29,16 @@ Send = Callable[[ClaimedMessage], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pace:
-    """How many messages at once, how long a claim holds (longer than any send), and the pauses between tries."""
+    """How many messages at once, how long a claim holds (longer than any send), and the pauses between tries.
+
+    `telling_seconds` are the pauses before the outbox is told again what became of a message.
+    """
 
     most: int = 32
     lease_seconds: float = 60.0
     first_seconds: float = 1.0
     longest_seconds: float = 300.0
+    telling_seconds: tuple[float, ...] = (0.1, 0.5, 2.0, 5.0)
 
     def pause(self, attempts: int) -> float:
         """Seconds until the next try after `attempts` failed ones (1 or more): doubling, bounded, with jitter."""
@@ -86,14 +90,29 @@ class Sender:
                 raise Undeliverable(f"nothing here sends messages of kind {message.kind}")
             await send(message)
         except Unreachable as error:
-            await self._outbox.retry(message.id, self._pace.pause(message.attempts), str(error))
+            pause, why = self._pace.pause(message.attempts), str(error)
+            await self._told(lambda: self._outbox.retry(message.id, pause, why))
             _log.warning("not delivered", message_id=message.id, line=message.line, attempts=message.attempts)
         except Unwanted as unwanted:
-            await self._outbox.bury(message.id, str(unwanted))
+            why = str(unwanted)
+            await self._told(lambda: self._outbox.bury(message.id, why))
             _log.debug("not wanted", message_id=message.id, line=message.line)
         except Undeliverable as error:
-            await self._outbox.bury(message.id, str(error))
-            _log.error("given up", message_id=message.id, line=message.line, why=str(error))
+            why = str(error)
+            await self._told(lambda: self._outbox.bury(message.id, why))
+            _log.error("given up", message_id=message.id, line=message.line, why=why)
         else:
-            await self._outbox.sent(message.id)
+            await self._told(lambda: self._outbox.sent(message.id))
             _log.info("delivered", message_id=message.id, line=message.line)
+
+    async def _told(self, tell: Callable[[], Awaitable[None]]) -> None:
+        """Tell the outbox what became of a message, again after a pause when the database was away for a moment.
+
+        The outcome is known, and without it the line waits for the lease to run out and the message is sent twice.
+        """
+        for pause in self._pace.telling_seconds:
+            try:
+                return await tell()
+            except Unavailable:
+                await asyncio.sleep(pause)
+        return await tell()

@@ -22,7 +22,8 @@ class Box:
 
     waiting: list[ClaimedMessage]
     told: dict[int, str] = field(default_factory=dict)
-    away: bool = False
+    away: int = 0
+    """How many times it cannot be told that a message was sent."""
 
     async def claim_messages(self, most: int, lease_seconds: float) -> list[ClaimedMessage]:
         taken, self.waiting = self.waiting[:most], self.waiting[most:]
@@ -30,6 +31,7 @@ class Box:
 
     async def sent(self, message_id: int) -> None:
         if self.away:
+            self.away -= 1
             raise Unavailable("away")
         self.told[message_id] = "sent"
 
@@ -110,13 +112,27 @@ async def test_no_more_fly_at_once_than_there_is_room() -> None:
 
 
 async def test_a_database_that_is_away_fails_one_message_and_not_its_neighbours() -> None:
-    box = Box([message(1), message(2, "away")], away=True)
-    sender = Sender(box, {"ok": ok, "away": fails})
+    box = Box([message(1), message(2, "away")], away=3)
+    sender = Sender(box, {"ok": ok, "away": fails}, Pace(telling_seconds=(0.0, 0.0)))
     await sender.send_due()
     with pytest.raises(Unavailable):
         await sender.finish()
     assert box.told == {2: "retry: no answer"}
     assert await sender.send_due() == 0
+
+
+async def test_a_delivered_message_is_marked_once_the_database_is_back() -> None:
+    sends = 0
+
+    async def counted(_: ClaimedMessage) -> None:
+        nonlocal sends
+        sends += 1
+
+    box = Box([message(1)], away=2)
+    sender = Sender(box, {"ok": counted}, Pace(telling_seconds=(0.0, 0.0)))
+    await sender.send_due()
+    await sender.finish()
+    assert (box.told, sends) == ({1: "sent"}, 1)
 
 
 def test_pauses_double_up_to_a_limit() -> None:

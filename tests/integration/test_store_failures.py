@@ -97,6 +97,8 @@ async def test_a_killed_server_has_kept_every_commit_it_acknowledged(server: Emb
                 os.kill(server.pid, signal.SIGKILL)
 
     await asyncio.gather(*(write(writer) for writer in range(4)))
+    assert server._process is not None
+    await asyncio.to_thread(server._process.wait, 30)  # Until then it counts as running.
     server.start()
     kept = {pending.raw for pending in await Inbox(pool).claim_notifications(100_000, 60.0)}
     assert len(acknowledged) >= 200

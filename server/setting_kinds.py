@@ -189,6 +189,19 @@ class Hidden:
         return value.reveal() if isinstance(value, Secret) else ""
 
 
+@dataclass(frozen=True, slots=True)
+class DatabaseAddress(Hidden):
+    """The address of a PostgreSQL database, or nothing; it may hold a password, so it is a secret."""
+
+    expects: str = "an address that begins with postgresql:// or postgres://, or nothing"
+
+    def read(self, value: object) -> Secret:
+        address = Hidden.read(self, value)
+        if address and not address.reveal().startswith(("postgresql://", "postgres://")):
+            raise ValueError(self.expects)
+        return address
+
+
 def _listed(value: object, expects: str) -> Iterable[object]:
     if isinstance(value, list | tuple):
         return value

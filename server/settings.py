@@ -14,7 +14,7 @@ from dataclasses import MISSING, Field, dataclass, field, fields
 from pathlib import Path
 from typing import TypeVar, cast
 
-from server.setting_kinds import Address, Choice, Hidden, Host, Kind, Location, Names, Number, Secret
+from server.setting_kinds import Address, Choice, DatabaseAddress, Hidden, Host, Kind, Location, Names, Number, Secret
 
 __all__ = ["CONFIG_FILE", "PREFIX", "Documented", "Secret", "Settings", "SettingsError", "describe", "documented"]
 __all__ += ["environment", "load"]
@@ -50,7 +50,9 @@ class Settings:
     """All settings; made by `load`, described by `documented`. Durations are seconds, sizes are bytes."""
 
     data_dir: Path = _key(Path("var"), Location(), "folder for everything this server keeps on disk")
-    database_url: Secret = _key(Secret(), Hidden(), "postgresql:// address; empty runs PostgreSQL inside data_dir")
+    database_url: Secret = _key(
+        Secret(), DatabaseAddress(), "postgresql:// address; empty runs PostgreSQL inside data_dir"
+    )
     database_url_file: Path | None = _key(None, Location(optional=True), "file that holds database_url")
     database_pool_size: int = _key(8, Number(1, 500), "database connections of each process")
     postgres_bin: Path | None = _key(
@@ -228,12 +230,13 @@ def _take_from_file(key: str, values: dict[str, object], sources: dict[str, str]
     if values.get(key):
         raise SettingsError(f"{key} and {key}_file are both set: keep one of them")
     try:
-        values[key] = Secret(path.read_text(encoding="utf-8").rstrip("\r\n"))
+        text = path.read_text(encoding="utf-8").rstrip("\r\n")
     except OSError as error:
         raise SettingsError(f"{key}_file: {path} cannot be read: {error.strerror}") from error
     except UnicodeDecodeError:
         raise SettingsError(f"{key}_file: {path} is not UTF-8 text") from None
     sources[key] = f"file {path}"
+    values[key] = _read(key, text, sources[key])
 
 
 def describe(settings: Settings) -> tuple[tuple[str, str, str], ...]:

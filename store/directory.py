@@ -38,6 +38,11 @@ _REMOVE_CERTIFICATE = compiled(
     )
     .returning(tenant_certificates.c.tenant_id)
 )
+_FINGERPRINTS = compiled(
+    select(tenant_certificates.c.tenant_id, tenant_certificates.c.fingerprint).order_by(
+        tenant_certificates.c.created_at, tenant_certificates.c.fingerprint
+    )
+)
 _CHANGEABLE = ("callback_url", "download_attempts", "confirmation_attempts", "active")
 _CHANGE = compiled(
     update(tenants)
@@ -68,6 +73,13 @@ class Operators:
         """Operators in order of their names; case does not matter for `name_contains`."""
         rows = await self._pool.fetch(_LIST, part=name_contains)
         return [found for row in rows if (found := _operator(row))]
+
+    async def fingerprints(self) -> dict[int, tuple[bytes, ...]]:
+        """SHA-256 fingerprints of the client certificates of each operator by its id, the oldest first."""
+        found: dict[int, tuple[bytes, ...]] = {}
+        for row in await self._pool.fetch(_FINGERPRINTS):
+            found[row["tenant_id"]] = (*found.get(row["tenant_id"], ()), row["fingerprint"])
+        return found
 
     async def add_operator(self, operator: Operator, fingerprints: tuple[bytes, ...]) -> Operator:
         """Store a new operator and the certificates it may call with. Raises OperatorExists."""

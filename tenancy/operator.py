@@ -5,6 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
+from rsp.errors import Malformed
+
+LONGEST_NAME = 64
+"""Characters: an operator's certificate carries its name as common name, which has room for so many (X.520)."""
+
+
+def operator_name(text: str) -> str:
+    """The name of a new operator: 1 to 64 printable characters, no space at either end. Raises Malformed."""
+    if not 1 <= len(text) <= LONGEST_NAME or not text.isprintable() or text != text.strip():
+        raise Malformed(f"an operator's name is 1 to {LONGEST_NAME} printable characters without a space at either end")
+    return text
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Operator:

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import json
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
 if TYPE_CHECKING:
-    from tenancy.operator import Directory, Operator
+    from server.settings import Settings
+    from store.directory import Operators
+    from tenancy.operator import Operator
+
+    Reach = Callable[[Settings], AbstractContextManager[str]]
 
 app = typer.Typer(no_args_is_help=True, help="Operators: who may order profiles over ES2+, and with which certificate.")
 
@@ -23,7 +27,7 @@ _T = TypeVar("_T")
 
 @app.command()
 def add(
-    name: Annotated[str, typer.Argument(help="Name of the operator here.")],
+    name: Annotated[str, typer.Argument(help="Its name here: 1 to 64 printable characters, no space at either end.")],
     *,
     certificate: Annotated[list[Path], typer.Option(help="Its client certificate (PEM or DER), repeatable.")],
     requester_id: Annotated[str, typer.Option(help="Its functionRequesterIdentifier; the name unless given.")] = "",
@@ -34,11 +38,16 @@ def add(
 
     Example: smdp operator add operator-a --certificate var/pki/operators/operator-a.pem
     """
-    from tenancy.operator import Operator
+    from tenancy.operator import Operator, operator_name
 
+    own = operator_name(name)
     fingerprints = tuple(_fingerprint(file) for file in certificate)
-    wanted = Operator(id=0, name=name, requester_id=requester_id or name, callback_url=_base_url(callback_url))
-    _show([_with_directory(lambda directory: directory.add_operator(wanted, fingerprints))], as_json=as_json)
+    wanted = Operator(id=0, name=own, requester_id=requester_id or own, callback_url=_base_url(callback_url))
+
+    async def use(directory: Operators) -> list[_Listed]:
+        return await _listed(directory, [await directory.add_operator(wanted, fingerprints)])
+
+    _show(_with_directory(use), as_json=as_json)
 
 
 @app.command("list")
@@ -51,7 +60,12 @@ def list_(
 
     Example: smdp operator list --filter operator --json
     """
-    _show(_with_directory(lambda directory: directory.list_operators(name_contains=name)), as_json=as_json)
+    from server.database import looked_at
+
+    async def use(directory: Operators) -> list[_Listed]:
+        return await _listed(directory, await directory.list_operators(name_contains=name))
+
+    _show(_with_directory(use, looked_at), as_json=as_json)
 
 
 @app.command("certificate")
@@ -72,15 +86,15 @@ def certificate_(
 
     fingerprint = _fingerprint(file)
 
-    async def change(directory: Directory) -> Operator:
+    async def change(directory: Operators) -> list[_Listed]:
         operator = await _named(directory, name)
         if not remove:
             await directory.add_certificate(operator.id, fingerprint)
         elif not await directory.remove_certificate(operator.id, fingerprint):
             raise Malformed(f"{name} does not call with the certificate in {file}")
-        return operator
+        return await _listed(directory, [operator])
 
-    _show([_with_directory(change)], as_json=as_json)
+    _show(_with_directory(change), as_json=as_json)
 
 
 @app.command("change")
@@ -111,15 +125,15 @@ def change_(
     if not changes:
         raise Malformed("nothing to change: give --callback-url, --active or a limit; --help lists them")
 
-    async def change(directory: Directory) -> Operator:
+    async def change(directory: Operators) -> list[_Listed]:
         operator = replace(await _named(directory, name), **changes)
         await directory.change_operator(operator)
-        return operator
+        return await _listed(directory, [operator])
 
-    _show([_with_directory(change)], as_json=as_json)
+    _show(_with_directory(change), as_json=as_json)
 
 
-async def _named(directory: Directory, name: str) -> Operator:
+async def _named(directory: Operators, name: str) -> Operator:
     from rsp.errors import Malformed
 
     operator = await directory.by_name(name)
@@ -128,8 +142,21 @@ async def _named(directory: Directory, name: str) -> Operator:
     return operator
 
 
-def _with_directory(use: Callable[[Directory], Awaitable[_T]]) -> _T:
-    """Do something with the directory of operators of the configured database."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Listed:
+    """An operator, and the fingerprints of the certificates it calls with."""
+
+    operator: Operator
+    fingerprints: tuple[bytes, ...]
+
+
+async def _listed(directory: Operators, operators: list[Operator]) -> list[_Listed]:
+    certificates = await directory.fingerprints()
+    return [_Listed(operator=one, fingerprints=certificates.get(one.id, ())) for one in operators]
+
+
+def _with_directory(use: Callable[[Operators], Awaitable[_T]], reach: Reach | None = None) -> _T:
+    """Do something with the directory of operators of the configured database, which is made unless `reach` differs."""
     from server.database import opened, reached
     from server.settings import load
     from store.directory import Operators
@@ -138,7 +165,7 @@ def _with_directory(use: Callable[[Directory], Awaitable[_T]]) -> _T:
         async with opened(dsn) as pool:
             return await use(Operators(pool))
 
-    with reached(load()) as dsn:
+    with (reach or reached)(load()) as dsn:
         return asyncio.run(run(dsn))
 
 
@@ -174,20 +201,29 @@ def _base_url(text: str) -> str:
     return str(url.origin())
 
 
-def _show(operators: list[Operator], *, as_json: bool) -> None:
-    rows = [
-        {
-            "id": one.id,
-            "name": one.name,
-            "requesterId": one.requester_id,
-            "callbackUrl": one.callback_url,
-            "active": one.active,
-        }
-        for one in operators
-    ]
+def _show(listed: list[_Listed], *, as_json: bool) -> None:
+    from server.printing import echo_json, echo_table
+
+    rows = [_row(one) for one in listed]
     if as_json:
-        typer.echo(json.dumps(rows, indent=2))
+        echo_json(rows)
         return
-    for one in operators:
-        state = "" if one.active else "  inactive"
-        typer.echo(f"{one.name:<24}{one.requester_id:<24}{one.callback_url or 'is not told'}{state}")
+    columns = ("name", "requesterId", "callbackUrl", "downloadAttempts", "confirmationAttempts", "active")
+    lines = [["" if row[name] is None else str(row[name]) for name in columns] for row in rows]
+    certificates = [str(len(one.fingerprints)) for one in listed]
+    cells = [[*line, count] for line, count in zip(lines, certificates, strict=True)]
+    echo_table((*columns, "certificates"), cells, "There are no such operators.")
+
+
+def _row(one: _Listed) -> dict[str, Any]:
+    """A limit that is null is the server's."""
+    return {
+        "id": one.operator.id,
+        "name": one.operator.name,
+        "requesterId": one.operator.requester_id,
+        "callbackUrl": one.operator.callback_url,
+        "downloadAttempts": one.operator.download_attempts,
+        "confirmationAttempts": one.operator.confirmation_attempts,
+        "active": one.operator.active,
+        "certificates": [fingerprint.hex().upper() for fingerprint in one.fingerprints],
+    }

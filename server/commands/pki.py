@@ -105,6 +105,30 @@ def eim(
     _show_folder(pki, as_json=as_json)
 
 
+@app.command()
+def operator(
+    name: Annotated[
+        str, typer.Argument(help="Name of the operator: up to 64 of a-z, 0-9, dot, underscore and hyphen.")
+    ],
+    *,
+    pki_dir: PkiDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Issue a client certificate for ES2+ from the folder's own operators' CA, with a new key beside it.
+
+    Example: smdp pki operator operator-c
+    """
+    from certs import folder
+
+    issued = folder.issue_operator_certificate(_settings(pki_dir, None, None).pki_dir, name, _now())
+    certificate, key = map(str, issued)
+    if as_json:
+        _echo_json({"name": name, "certificate": certificate, "key": key})
+        return
+    typer.echo(f"certificate {certificate}\nkey         {key}")
+    typer.echo(f"let it call with `smdp operator add {name} --certificate {certificate}`")
+
+
 @app.command("import")
 def import_(  # noqa: PLR0913 -- one parameter an option
     *,

@@ -154,6 +154,22 @@ def test_secret_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
         load({}, vault_passphrase_file=tmp_path / "pass")
 
 
+@pytest.mark.parametrize(
+    "address", ["mysql://u:hunter2@h/d", "hunter2", "sqlite:///hunter2.db", " postgresql://hunter2/"]
+)
+def test_an_address_of_another_database_is_refused_without_showing_it(address: str, tmp_path: Path) -> None:
+    in_file = _write(tmp_path / "url", address + "\n")
+    for variables in ({"SMDP_FLEX_DATABASE_URL": address}, {"SMDP_FLEX_DATABASE_URL_FILE": str(in_file)}):
+        with pytest.raises(SettingsError, match=r"database_url .*postgresql:// or postgres://") as refused:
+            load(variables)
+        assert "hunter2" not in str(refused.value)
+
+
+@pytest.mark.parametrize("address", ["", "postgresql://u@h/d", "postgres://u@h/d"])
+def test_an_address_of_postgresql_or_none_is_taken(address: str) -> None:
+    assert load({"SMDP_FLEX_DATABASE_URL": address}).database_url == Secret(address)
+
+
 def test_secrets_never_show_themselves() -> None:
     settings = load({"SMDP_FLEX_DATABASE_URL": "postgresql://u:hunter2@h/d", "SMDP_FLEX_VAULT_PASSPHRASE": "hunter3"})
     shown = f"{settings!r} {settings} {settings.database_url} {settings.vault_passphrase!r} {describe(settings)}"

@@ -6,7 +6,9 @@ exactly what tables, cards and platforms must hold afterwards.
 
 from __future__ import annotations
 
+import asyncio
 import itertools
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -59,11 +61,12 @@ TIMING = Timing(
     operation=timedelta(minutes=30),
     verify=timedelta(minutes=15),
 )
+QUICK = PlatformTiming(retries=(0.0, 0.0), settling=(0.0, 0.0, 0.0))
 TURNS = 60
 _ADMIN = Act(principal=Principal(kind=PrincipalKind.ADMIN), scopes=frozenset(Scope))
 
 
-class _Seconds:
+class Seconds:
     """The pace's own time: a pause passes at once."""
 
     def __init__(self) -> None:
@@ -76,11 +79,21 @@ class _Seconds:
         self.now += seconds
 
 
+class RealSeconds(Seconds):
+    """The pace of this machine's clock, which other processes share."""
+
+    def __call__(self) -> float:
+        return time.monotonic()
+
+    async def pause(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
+
 class QuickRegistry(Registry):
     """Platforms whose pace costs no time."""
 
-    def __init__(self, session: aiohttp.ClientSession, seconds: _Seconds) -> None:
-        super().__init__(session, PlatformTiming(retries=(0.0, 0.0), settling=(0.0, 0.0, 0.0)))
+    def __init__(self, session: aiohttp.ClientSession, seconds: Seconds) -> None:
+        super().__init__(session, QUICK)
         self._seconds = seconds
         self._quick: dict[tuple[str, str], Pace] = {}
 
@@ -118,7 +131,7 @@ class SwapStage:
     parties: Tenancy
     stack: AsyncExitStack
     registry: QuickRegistry
-    seconds: _Seconds
+    seconds: Seconds
     policy: Policy
     tenant_id: int
     lead: Operator
@@ -134,6 +147,7 @@ class SwapStage:
         clock: Clock,
         policy: Policy,
         around: Callable[[Pool], Pool] = lambda pool: pool,
+        seconds: Seconds | None = None,
     ) -> AsyncIterator[SwapStage]:
         """The stage with a lead carrier and its enterprise; `around` may wrap the pool of the swaps."""
         async with AsyncExitStack() as stack:
@@ -141,7 +155,7 @@ class SwapStage:
             port = await stack.enter_async_context(_es9plus(smdp, material))
             eim = await stack.enter_async_context(EimStage.opened(database, material, clock, smdp_port=port))
             session = await stack.enter_async_context(aiohttp.ClientSession())
-            seconds = _Seconds()
+            seconds = seconds or Seconds()
             registry = QuickRegistry(session, seconds)
             parties = Tenancy(smdp.pool)
             around_swaps = Surroundings(
@@ -318,7 +332,7 @@ async def _operator(  # noqa: PLR0917 -- everything a carrier touches
     smdp: Stage,
     parties: Tenancy,
     clock: Clock,
-    seconds: _Seconds,
+    seconds: Seconds,
     name: str,
     role: CarrierRole,
     integrated: bool = True,

@@ -36,8 +36,6 @@ class Severity(IntEnum):
     ERROR = 4
 
 
-# The server works on when these of its peers expire; somebody should know all the same.
-_PEERS = ("operator", "callback", "eum", "euicc")
 _ALARMS = ((7, Severity.URGENT), (30, Severity.WARNING), (90, Severity.NOTICE))
 
 
@@ -204,7 +202,7 @@ def _oids(pki: PkiFolder) -> Iterator[Finding]:
 def _dates(pki: PkiFolder, now: datetime) -> Iterator[Finding]:
     for row in listing.entries(pki):
         found = _date(row, now)
-        if found is not None and row.role in _PEERS:
+        if found is not None and row.role in listing.PEERS:
             found = replace(found, severity=min(found.severity, Severity.WARNING))
         if found is not None:
             yield found

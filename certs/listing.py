@@ -13,6 +13,9 @@ from certs.layout import PkiFolder
 
 ROLES = ("ci", "auth", "pb", "tls", "eim-tls", "operator-ca", "operator", "callback", "eum", "euicc")
 
+PEERS = ("operator", "callback", "eum", "euicc")
+"""Roles of those who call the server and of what is simulated: the server works on when they expire."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:

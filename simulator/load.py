@@ -78,8 +78,19 @@ class LoadResult:
     server_cpu_ms_per_download: dict[str, float] | None
 
     def to_json(self) -> str:
-        """The result as a JSON object."""
-        return msgspec.json.encode(self).decode()
+        """The result as a JSON object with members in camelCase."""
+        return msgspec.json.encode(_in_camel_case(msgspec.to_builtins(self))).decode()
+
+
+def _in_camel_case(value: object) -> object:
+    if isinstance(value, dict):
+        return {_camel(name): _in_camel_case(member) for name, member in value.items()}
+    return [_in_camel_case(one) for one in value] if isinstance(value, list | tuple) else value
+
+
+def _camel(name: str) -> str:
+    first, *more = name.split("_")
+    return first + "".join(word.capitalize() for word in more)
 
 
 async def run_load(plan: LoadPlan, progress: Callable[[int, int], None], meter: Meter | None = None) -> LoadResult:

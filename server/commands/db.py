@@ -49,11 +49,11 @@ def status(*, config: Config = None, data_dir: DataDir = None, as_json: AsJson =
     with _database(config, data_dir) as dsn:
         found = inspection.status(dsn)
     rows = {
-        "server_version": found.server_version,
-        "size_bytes": found.size_bytes,
+        "serverVersion": found.server_version,
+        "sizeBytes": found.size_bytes,
         "revision": found.revision,
         "needed": found.needed,
-        "is_current": found.is_current,
+        "isCurrent": found.is_current,
     }
     if as_json:
         typer.echo(json.dumps(rows))

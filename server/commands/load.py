@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from rich.progress import Progress
     from rich.table import Table
 
     from server.running import Running
@@ -151,9 +150,10 @@ def _meaning(connections: Connect) -> FleetConnections:
 async def _run(plan: LoadPlan, loaded: Settings, found: Running | None) -> LoadResult:
     """The run behind a progress bar; processor time is measured where the server is on this machine."""
     from server.meter import metering
+    from server.printing import progress_bar
     from simulator.load import run_load
 
-    with _bar() as bar:
+    with progress_bar() as bar:
         task = bar.add_task("downloads", total=None)
 
         def progress(done: int, total: int) -> None:
@@ -163,15 +163,6 @@ async def _run(plan: LoadPlan, loaded: Settings, found: Running | None) -> LoadR
             return await run_load(plan, progress)
         async with metering(loaded, found) as meter:
             return await run_load(plan, progress, meter)
-
-
-def _bar() -> Progress:
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    return Progress(*columns, console=console, disable=not console.is_terminal)
 
 
 def _show(result: LoadResult) -> None:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Sequence
-from dataclasses import asdict
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
@@ -119,11 +117,12 @@ def operator(
     Example: smdp pki operator operator-c
     """
     from certs import folder
+    from server.printing import echo_json
 
     issued = folder.issue_operator_certificate(_settings(pki_dir, None, None).pki_dir, name, _now())
     certificate, key = map(str, issued)
     if as_json:
-        _echo_json({"name": name, "certificate": certificate, "key": key})
+        echo_json({"name": name, "certificate": certificate, "key": key})
         return
     typer.echo(f"certificate {certificate}\nkey         {key}")
     typer.echo(f"let it call with `smdp operator add {name} --certificate {certificate}`")
@@ -171,21 +170,26 @@ def import_(  # noqa: PLR0913 -- one parameter an option
 def list_(
     *,
     role: Annotated[list[RoleName] | None, typer.Option(help="Only this role, repeatable.")] = None,
+    all_: Annotated[
+        bool, typer.Option("--all", help="Those of operators, callback receivers and simulated devices, too.")
+    ] = False,
     expiring: Annotated[int | None, typer.Option(help="Only what expires within so many days.", min=0)] = None,
     pki_dir: PkiDir = None,
     as_json: AsJson = False,
 ) -> None:
-    """List the certificates in use, with their days left. Needs no vault.
+    """List the certificates the server runs on, with their days left. Needs no vault.
 
     Example: smdp pki list --role tls --role auth --expiring 90
     """
     from certs import folder
+    from certs.listing import PEERS, ROLES
 
     now = _now()
+    wanted = [one for one in ROLES if all_ or one not in PEERS]
     rows = [
         row
         for row in folder.entries(folder.load(_settings(pki_dir, None, None).pki_dir))
-        if (not role or row.role in role) and (expiring is None or row.days_left(now) <= expiring)
+        if row.role in (role or wanted) and (expiring is None or row.days_left(now) <= expiring)
     ]
     _show_entries(rows, now, as_json=as_json)
 
@@ -247,52 +251,60 @@ def _passphrase(settings: Settings) -> str:
 
 
 def _show_folder(pki: PkiFolder, *, as_json: bool) -> None:
-    rows = [(dp.ci_key_id.hex().upper(), dp.curve.value, dp.oid, f"{dp.auth_key} {dp.pb_key}") for dp in pki.dp]
-    columns = ("ci", "curve", "oid", "vault_keys")
+    from server.printing import echo_json, echo_table
+
+    sets = [
+        {
+            "ci": dp.ci_key_id.hex().upper(),
+            "curve": dp.curve.value,
+            "oid": dp.oid,
+            "vaultKeys": [dp.auth_key, dp.pb_key],
+        }
+        for dp in pki.dp
+    ]
     if as_json:
-        sets = [dict(zip(columns, row, strict=True)) for row in rows]
-        _echo_json({"path": str(pki.path), "generated": pki.generated, "names": pki.names, "sets": sets})
+        echo_json({"path": str(pki.path), "generated": pki.generated, "names": list(pki.names), "sets": sets})
         return
     kind = "generated test material" if pki.generated else "certificates"
     typer.echo(f"{pki.path}: {kind} for {', '.join(pki.names)}")
-    _table(columns, rows)
+    rows = [(dp.ci_key_id.hex().upper(), dp.curve.value, dp.oid, dp.auth_key, dp.pb_key) for dp in pki.dp]
+    echo_table(("ci", "curve", "oid", "authKey", "pbKey"), rows, "There are no certificates of an SM-DP+.")
 
 
 def _show_entries(rows: Sequence[Entry], now: datetime, *, as_json: bool) -> None:
+    from server.printing import echo_json, echo_table
+
     if as_json:
-        _echo_json([asdict(row) | {"days_left": row.days_left(now)} for row in rows])
+        echo_json([_entry(row, now) for row in rows])
         return
-    _table(
-        ("role", "subject", "curve", "expires", "days", "from"),
-        [
-            (row.role, row.subject, row.curve, f"{row.not_after:%Y-%m-%d}", str(row.days_left(now)), row.source)
-            for row in rows
-        ],
-    )
+    cells = [
+        (row.role, row.subject, row.curve, f"{row.not_after:%Y-%m-%d}", str(row.days_left(now)), row.source)
+        for row in rows
+    ]
+    echo_table(("role", "subject", "curve", "expires", "daysLeft", "from"), cells, "There are no such certificates.")
+
+
+def _entry(row: Entry, now: datetime) -> dict[str, object]:
+    from server.printing import moment
+
+    return {
+        "role": row.role,
+        "subject": row.subject,
+        "curve": row.curve,
+        "keyId": row.key_id,
+        "notBefore": moment(row.not_before),
+        "notAfter": moment(row.not_after),
+        "daysLeft": row.days_left(now),
+        "source": row.source,
+    }
 
 
 def _show_findings(found: Sequence[Finding], *, as_json: bool) -> None:
+    from server.printing import echo_json, echo_table
+
+    rows = [(one.severity.name, one.subject, one.text) for one in found]
+    columns = ("severity", "subject", "text")
     if as_json:
-        _echo_json([asdict(finding) | {"severity": finding.severity.name} for finding in found])
-    elif not found:
-        typer.echo("nothing to report")
+        echo_json([dict(zip(columns, row, strict=True)) for row in rows])
     else:
-        _table(("severity", "subject", "finding"), [(one.severity.name, one.subject, one.text) for one in found])
-
-
-def _echo_json(value: object) -> None:
-    typer.echo(json.dumps(value, indent=2, default=str))
-
-
-def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table()
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    for row in rows:
-        # Subjects come out of certificates: as Text they cannot carry markup.
-        table.add_row(*map(Text, row))
-    Console().print(table)
+        echo_table(columns, rows, "nothing to report")

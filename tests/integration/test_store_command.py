@@ -46,7 +46,7 @@ def test_looking_does_not_make_a_database(tmp_path: Path) -> None:
 def test_a_database_of_ones_own_is_used(monkeypatch: pytest.MonkeyPatch, empty_database: str) -> None:
     monkeypatch.setenv("SMDP_FLEX_DATABASE_URL", empty_database)
     shown = json.loads(run("status", "--json").output)
-    assert (shown["revision"], shown["is_current"]) == (None, False)
+    assert (shown["revision"], shown["isCurrent"]) == (None, False)
     assert run("check").exit_code == 1
     assert "from nothing to" in run("upgrade").output
     assert json.loads(run("check", "--json").output) == {"problems": []}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ import certs_cases as cases
 import pytest
 
 from certs.folder import load
-from certs.listing import ROLES
+from certs.listing import PEERS, ROLES
 from server.__main__ import main
 from server.commands.pki import RoleName
 from server.settings import PREFIX
@@ -133,20 +134,43 @@ def test_list_shows_one_role_as_json_without_a_vault() -> None:
     Path("var/vault.bin").unlink()
     (row,) = json.loads(run("list", "--role", "tls", "--json").stdout)
     assert row["role"] == "tls"
-    assert row["days_left"] == 397
+    assert row["daysLeft"] == 397
 
 
 def test_list_shows_what_expires_soon() -> None:
     run("init")
-    rows = json.loads(run("list", "--expiring", "400", "--json").stdout)
+    rows = json.loads(run("list", "--all", "--expiring", "400", "--json").stdout)
     assert {row["role"] for row in rows} == {"tls", "eim-tls", "operator", "callback"}
     assert json.loads(run("list", "--expiring", "10", "--json").stdout) == []
 
 
-def test_list_is_a_table_for_people() -> None:
+def test_list_has_one_plain_line_for_each_certificate_of_the_server() -> None:
     run("init")
-    shown = run("list").output
-    assert all(role in shown for role in ROLES)
+    header, *lines = run("list").stdout.splitlines()
+    assert header.split() == ["role", "subject", "curve", "expires", "daysLeft", "from"]
+    assert {line.split()[0] for line in lines} == set(ROLES) - set(PEERS)
+    assert all(line.isascii() and line.startswith(ROLES) for line in lines)
+
+
+def test_list_shows_peers_when_they_are_asked_for() -> None:
+    run("init")
+    assert {row["role"] for row in json.loads(run("list", "--all", "--json").stdout)} == set(ROLES)
+    assert {row["role"] for row in json.loads(run("list", "--role", "eum", "--json").stdout)} == {"eum"}
+
+
+def test_an_empty_list_says_so() -> None:
+    run("init")
+    assert run("list", "--expiring", "1").stdout == "There are no such certificates.\n"
+
+
+def test_json_is_in_camel_case_with_utc_times() -> None:
+    made = json.loads(run("init", "--json").stdout)
+    assert set(made) == {"path", "generated", "names", "sets"}
+    assert [set(one) for one in made["sets"]] == [{"ci", "curve", "oid", "vaultKeys"}] * 2
+    (row,) = json.loads(run("list", "--role", "tls", "--json").stdout)
+    names = {"role", "subject", "curve", "keyId", "notBefore", "notAfter", "daysLeft", "source"}
+    assert set(row) == names
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", row["notAfter"])
 
 
 def test_roles_of_the_option_are_those_of_the_listing() -> None:

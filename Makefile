@@ -16,7 +16,7 @@ help: ## list the verbs
 
 setup: $(READY) ## install what the other verbs need into .venv (they do it by themselves)
 
-demo: $(READY) ## one whole download against a simulated card; make demo UPP=file.der takes your profile
+demo: $(READY) ## downloads and carrier swaps against simulated cards; make demo UPP=file.der takes your profile
 	$(BIN)/smdp demo $(if $(UPP),--upp "$(UPP)")
 
 test: $(READY) ## run all tests; make test ARGS="-k name" runs some

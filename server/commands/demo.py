@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -16,26 +16,41 @@ def command(
     *,
     upp: Annotated[Path | None, typer.Option(help="A real profile package (SAIP, DER) to import and download.")] = None,
     folder: Annotated[Path, typer.Option(help="Working folder; emptied first.")] = Path("var/demo"),
+    as_json: Annotated[bool, typer.Option("--json", help="Print a summary as JSON; the story goes to stderr.")] = False,
 ) -> None:
     """Order, download and install profiles against a server of two processes, and show what must fail failing.
 
-    Then steer an eSIM through the API and the eIM.
+    Then steer an eSIM through the API and the eIM, and swap another one between four carriers.
 
     Example: smdp demo --upp profile.der
     """
+    from rich.console import Console
+
     from server.demo.narration import Narrator
     from server.demo.stage import Deviation
 
-    narrator = Narrator()
+    narrator = Narrator(Console(stderr=True, highlight=False, soft_wrap=True) if as_json else None)
     try:
-        _play(narrator, folder, upp)
+        profiles = _play(narrator, folder, upp)
     except Deviation as deviation:
         narrator.failure(str(deviation))
+        if as_json:
+            _summarise(narrator, [], deviation=str(deviation))
         raise typer.Exit(1) from None
     narrator.end("Everything went as it must.")
+    if as_json:
+        _summarise(narrator, profiles, deviation=None)
 
 
-def _play(narrator: Narrator, folder: Path, upp: Path | None) -> None:
+def _summarise(narrator: Narrator, profiles: list[dict[str, Any]], *, deviation: str | None) -> None:
+    from server.printing import echo_json
+
+    result = "failed" if deviation else "passed"
+    echo_json({"result": result, "deviation": deviation, "acts": narrator.acts, "profiles": profiles})
+
+
+def _play(narrator: Narrator, folder: Path, upp: Path | None) -> list[dict[str, Any]]:
+    """All acts; returns the profiles as they stand at the end. Raises Deviation."""
     import asyncio
 
     from server.demo import acts, stage, swap_acts
@@ -54,14 +69,16 @@ def _play(narrator: Narrator, folder: Path, upp: Path | None) -> None:
         narrator.detail(f"ES9+ on port {ports['es9']}, ES2+ (mutual TLS) on {ports['es2']}, metrics on {ports['ops']}")
         asyncio.run(acts.perform(server, narrator, upp, package))
         asyncio.run(swap_acts.perform(server, narrator))
-        _show_profiles(narrator, settings)
+        profiles = _show_profiles(narrator, settings)
     narrator.step("the server has stopped cleanly")
+    return profiles
 
 
-def _show_profiles(narrator: Narrator, settings: Settings) -> None:
+def _show_profiles(narrator: Narrator, settings: Settings) -> list[dict[str, Any]]:
     from server.demo.stage import smdp
 
-    rows = smdp(settings, "profile", "list")
+    rows: list[dict[str, Any]] = smdp(settings, "profile", "list")
     keys = ("iccid", "operator", "profileType", "state", "orderState", "eid")
     columns = ("ICCID", "operator", "type", "stock", "order", "EID")
     narrator.table("Profiles and their states", columns, [[row[key] for key in keys] for row in reversed(rows)])
+    return rows

@@ -35,7 +35,7 @@ PROFILE_TYPE = "iot-basic"
 ENTERPRISE = "meter-works"
 _LEAD_LINES = (Iccid("8988000000000010015"), Iccid("8988000000000010023"))
 _FIRST_SERIAL = 1000
-_NETWORKS = {LEAD: "01", PARTNER: "02", THIRD: "03", EXTERNAL: "04"}
+NETWORKS = {LEAD: "01", PARTNER: "02", THIRD: "03", EXTERNAL: "04"}
 _STOCKS = {PARTNER: "898803000000000000", THIRD: "898804000000000000", EXTERNAL: "898805000000000000"}
 _PER_STOCK = 2
 _PLATFORM_USER = "smdp-flex"
@@ -150,7 +150,7 @@ def _air(platforms: Mapping[str, ControlCenter], stock: Mapping[str, tuple[Iccid
     air = Air(books={name: platform.book for name, platform in platforms.items()})
     for name, iccids in {LEAD: _LEAD_LINES, **stock}.items():
         for iccid in iccids:
-            air.add(iccid, name, Line(plmn=plmn(COUNTRY, _NETWORKS[name]), attaches=name != THIRD))
+            air.add(iccid, name, Line(plmn=plmn(COUNTRY, NETWORKS[name]), attaches=name != THIRD))
     return air
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -31,7 +31,16 @@ _TRANSACTION_BYTES = 16
 _UNVERIFIED_KEPT = timedelta(days=7)
 _REPEATED = "repeated"
 
+_UNPROVEN = frozenset({"unsigned-error", "mismatch", "bad-signature"})
+"""Outcomes that name an operation without a proof that its card said anything."""
+
 Signed = esep.PackageResult | esep.PackageErrorSigned
+Judged = Callable[[Eid], Awaitable[None]]
+"""Told of an eSIM whose card has answered, when what follows from it can be read; perhaps more than once."""
+
+
+async def nobody(_: Eid) -> None:
+    """For an eIM that nobody waits for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,12 +63,14 @@ class Results:
         own_names: tuple[str, ...],
         random: Callable[[int], bytes],
         now: Callable[[], datetime],
+        judged: Judged = nobody,
     ) -> None:
         """`own_names` are the addresses of our own SM-DP+, whose notifications stay here."""
         self._store = store
         self._reports = Reporting(trust, own_names, now)
         self._random = random
         self._now = now
+        self._judged = judged
 
     async def provide_eim_package_result(self, raw: bytes) -> bytes:
         """ProvideEimPackageResultResponse (BF50): what arrived is committed, so the device may forget exactly that.
@@ -102,6 +113,9 @@ class Results:
                     operation_id=operation.id if operation else None,
                     tenant_id=operation.tenant_id if operation else None,
                 )
+                # Before the verdict: should we die between the two, the result is judged, and this is told, again.
+                if operation is not None and found.outcome not in _UNPROVEN:
+                    await self._judged(operation.eid)
                 await self._store.settle(verdict, found.reports, self._now())
                 return
             except TransitionLost:

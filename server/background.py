@@ -10,6 +10,7 @@ from rsp.errors import Unavailable
 from server import logs
 from server.answering import operations
 from server.eim_wiring import Eim
+from server.hints import Bells, Queue
 from server.wiring import Services
 from swap.saga import Saga
 from transport.functions import Gate
@@ -18,7 +19,10 @@ _log = logs.get("server.background")
 
 _BATCH = 64
 _LEASE_SECONDS = 30.0
-_IDLE_SECONDS = 0.1
+_IDLE_SECONDS = 0.5
+"""Between looks for what no hint has told."""
+_IDLE_CALLBACKS_SECONDS = 0.25
+"""Callbacks about downloads under way are told by no hint, and their pauses between tries end by themselves."""
 _GAUGE_SECONDS = 5.0
 _EXPIRY_SECONDS = 5.0
 _RETENTION_SECONDS = 600.0
@@ -31,41 +35,54 @@ Step = Callable[[], Awaitable[int]]
 """Does what is due and says how much that was."""
 
 
-async def work(services: Services, stop: asyncio.Event) -> None:
-    """Run every job until `stop`; each finishes what it has in hand."""
+async def work(services: Services, bells: Bells, stop: asyncio.Event) -> None:
+    """Run every job until `stop`; each finishes what it has in hand. `bells` tell of work before the next look."""
     gate = Gate()
     gauges = services.watch()
 
     async def judge() -> int:
         return await services.notifications.judge_pending(_BATCH, _LEASE_SECONDS)
 
+    queues: list[tuple[str, Queue, Step, float]] = [
+        ("notifications", Queue.NOTIFICATIONS, judge, _IDLE_SECONDS),
+        ("callbacks", Queue.CALLBACKS, services.sender.send_due, _IDLE_CALLBACKS_SECONDS),
+    ]
+    timed: list[tuple[str, Step, float]] = [
+        ("retention", services.retire, _RETENTION_SECONDS),
+        ("gauges", gauges.refresh, _GAUGE_SECONDS),
+    ]
+    if services.eim is not None:
+        queues.append(("eim results", Queue.RESULTS, _eim_judge(services.eim), _IDLE_SECONDS))
+        timed += _eim_jobs(services.eim)
+    if services.swaps is not None:
+        runners = [_swap_job(services.swaps.saga()) for _ in range(_SWAPS_AT_ONCE)]
+        queues += [("swaps", Queue.SWAPS, runner, _IDLE_SECONDS) for runner in runners]
     async with operations(services, gate), asyncio.TaskGroup() as jobs:
-        jobs.create_task(_repeat("notifications", judge, _IDLE_SECONDS, stop))
-        jobs.create_task(_repeat("callbacks", services.sender.send_due, _IDLE_SECONDS, stop))
-        if services.eim is not None:
-            for name, step, idle_seconds in _eim_jobs(services.eim):
-                jobs.create_task(_repeat(name, step, idle_seconds, stop))
-        if services.swaps is not None:
-            for saga in [services.swaps.saga() for _ in range(_SWAPS_AT_ONCE)]:
-                jobs.create_task(_repeat("swaps", _swap_job(saga), _IDLE_SECONDS, stop))
-        jobs.create_task(_repeat("retention", services.retire, _RETENTION_SECONDS, stop))
-        jobs.create_task(_repeat("gauges", gauges.refresh, _GAUGE_SECONDS, stop))
+        for name, queue, step, idle_seconds in queues:
+            jobs.create_task(_repeat(name, step, idle_seconds, stop, bells.event(queue)))
+        for name, step, idle_seconds in timed:
+            jobs.create_task(_repeat(name, step, idle_seconds, stop))
         await stop.wait()
+        bells.all()
         gate.open = False
     await services.sender.finish()
 
 
-def _eim_jobs(eim: Eim) -> tuple[tuple[str, Step, float], ...]:
-    """The eIM's work: judge what devices handed in, end what nobody fetched, drop what nobody could verify."""
+def _eim_judge(eim: Eim) -> Step:
+    """Judge what devices handed in."""
 
     async def judge() -> int:
         return await eim.results.judge_pending(_BATCH, _LEASE_SECONDS)
 
-    return (
-        ("eim results", judge, _IDLE_SECONDS),
+    return judge
+
+
+def _eim_jobs(eim: Eim) -> list[tuple[str, Step, float]]:
+    """What the eIM does at times: end what nobody fetched, drop what nobody could verify."""
+    return [
         ("eim expiry", eim.packages.expire_due, _EXPIRY_SECONDS),
         ("eim retention", eim.results.forget_unverified, _RETENTION_SECONDS),
-    )
+    ]
 
 
 def _swap_job(saga: Saga) -> Step:
@@ -77,25 +94,29 @@ def _swap_job(saga: Saga) -> Step:
     return run
 
 
-async def _repeat(name: str, step: Step, idle_seconds: float, stop: asyncio.Event) -> None:
-    """Do `step` again and again, at once while there is work, after a pause when there is none or we are away."""
+async def _repeat(
+    name: str, step: Step, idle_seconds: float, stop: asyncio.Event, bell: asyncio.Event | None = None
+) -> None:
+    """Do `step` again and again, at once while there is work, else after a pause; `bell` ends a pause for want of work.
+
+    The bell is taken down before the step looks: what is told while it runs is looked for again.
+    """
     while not stop.is_set():
-        pause = 0.0
+        if bell is not None:
+            bell.clear()
         try:
-            done = await step()
-            pause = 0.0 if done else idle_seconds
+            if not await step() and not stop.is_set():
+                await _wait(bell or stop, idle_seconds)
         except* (Unavailable, VaultUnavailable) as away:
             _log.warning("away", job=name, why=type(away.exceptions[0]).__name__)
-            pause = _AWAY_SECONDS
+            await _wait(stop, _AWAY_SECONDS)
         except* Exception as failed:  # noqa: BLE001 -- a job that fails must not take the others down
             _log.error("job failed", job=name, exc_info=failed.exceptions[0])
-            pause = _AWAY_SECONDS
-        if pause:
-            await _wait(stop, pause)
+            await _wait(stop, _AWAY_SECONDS)
 
 
-async def _wait(stop: asyncio.Event, seconds: float) -> None:
+async def _wait(event: asyncio.Event, seconds: float) -> None:
     try:
-        await asyncio.wait_for(stop.wait(), seconds)
+        await asyncio.wait_for(event.wait(), seconds)
     except TimeoutError:
         return

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import gc
 import signal
+import socket
 import sys
 
 import uvloop
 
-from server import logs, settings
+from server import hints, logs, settings
 from server.answering import answer
 from server.background import work
 from server.wiring import opened
@@ -17,8 +18,11 @@ from server.wiring import opened
 _RARE_COLLECTION = 50_000
 
 
-async def run(role: str, index: int) -> None:
-    """Serve until a stop signal. `role` is `http` or `worker`; `index` counts the processes of a role."""
+async def run(role: str, index: int, hinting: socket.socket) -> None:
+    """Serve until a stop signal. `role` is `http` or `worker`; `index` counts the processes of a role.
+
+    `hinting` is this process's end of the pair through which the worker is told of work.
+    """
     loaded = settings.load()
     logs.configure(loaded.log_level, loaded.log_format)
     sys.excepthook = logs.report_crash
@@ -26,19 +30,25 @@ async def run(role: str, index: int) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    async with opened(loaded) as services:
+    bells = hints.Bells()
+    async with opened(loaded, bells if role == "worker" else hints.Messenger(hinting)) as services:
         # What lives as long as the process need not be looked at by the collector again.
         gc.collect()
         gc.freeze()
         gc.set_threshold(_RARE_COLLECTION, 20, 50)
         logs.get("server.process").info("ready", role=role, index=index)
-        await (work(services, stop) if role == "worker" else answer(services, stop))
+        if role != "worker":
+            await answer(services, stop)
+            return
+        with bells.listening(hinting):
+            await work(services, bells, stop)
 
 
 def main() -> None:
-    """`python -m server.process ROLE INDEX`, started by the supervisor."""
-    role, index = sys.argv[1:]
-    uvloop.run(run(role, int(index)))
+    """`python -m server.process ROLE INDEX DESCRIPTOR`, started by the supervisor."""
+    role, index, descriptor = sys.argv[1:]
+    with socket.socket(fileno=int(descriptor)) as hinting:
+        uvloop.run(run(role, int(index), hinting))
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from certs.checking import Finding, Severity
-from server import listening, logs, preflight, running
+from server import hints, listening, logs, preflight, running
 from server.clock import SystemClock
 from server.settings import Secret, Settings, SettingsError, environment
 from server.supervisor import ChildSpec, Supervisor
@@ -34,15 +34,23 @@ def serve(settings: Settings) -> int:
         with listening.reserved(settings) as ports, _database(settings) as database:
             migrate.upgrade(database.url)
             _clear(settings.metrics_dir)
-            return _supervisor(settings, ports, database).run()
+            # Held here as well: a process that starts again finds the same pair.
+            receiver, sender = hints.pair()
+            with receiver, sender:
+                own = specs(settings.processes, sender.fileno(), receiver.fileno())
+                return _supervisor(settings, own, ports, database).run()
 
 
-def specs(processes: int) -> tuple[ChildSpec, ...]:
-    """The processes of one server: `processes` that answer HTTP, and one worker."""
-    roles = [("http", index) for index in range(processes)] + [("worker", 0)]
+def specs(processes: int, sender: int, receiver: int) -> tuple[ChildSpec, ...]:
+    """The processes of one server: `processes` that answer HTTP, and one worker that receives their hints."""
+    roles = [("http", index, sender) for index in range(processes)] + [("worker", 0, receiver)]
     return tuple(
-        ChildSpec(name=f"{role}-{index}", command=(sys.executable, "-m", "server.process", role, str(index)))
-        for role, index in roles
+        ChildSpec(
+            name=f"{role}-{index}",
+            command=(sys.executable, "-m", "server.process", role, str(index), str(hinting)),
+            inherits=(hinting,),
+        )
+        for role, index, hinting in roles
     )
 
 
@@ -59,7 +67,9 @@ def _judge(findings: list[Finding]) -> None:
         raise SettingsError(f"the server cannot work like this: {worst.subject}: {worst.text}")
 
 
-def _supervisor(settings: Settings, ports: dict[str, int], database: _Database) -> Supervisor:
+def _supervisor(
+    settings: Settings, own: tuple[ChildSpec, ...], ports: dict[str, int], database: _Database
+) -> Supervisor:
     changes: dict[str, object] = {f"{name}_port": port for name, port in ports.items()}
     changes["database_url"] = Secret(database.url)
     started_at = SystemClock().now()
@@ -76,7 +86,7 @@ def _supervisor(settings: Settings, ports: dict[str, int], database: _Database) 
         running.write(settings.data_dir, state)
 
     return Supervisor(
-        specs=specs(settings.processes),
+        specs=own,
         environment=environment(settings, None, **changes),
         drain_seconds=settings.drain_seconds,
         log=_log,

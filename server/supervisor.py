@@ -72,6 +72,8 @@ class ChildSpec:
 
     name: str
     command: tuple[str, ...]
+    inherits: tuple[int, ...] = ()
+    """File descriptors that stay open in it, under the same numbers."""
 
 
 @dataclass(slots=True)
@@ -143,6 +145,7 @@ class Supervisor:
                 env=dict(self.environment),
                 stdin=subprocess.DEVNULL,
                 process_group=0,
+                pass_fds=child.spec.inherits,
                 preexec_fn=partial(die_with_parent, os.getpid()),  # noqa: PLW1509 -- this process has no threads
             )
             child.started = time.monotonic()

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from datetime import datetime
 
 from carriers.registry import Registry
 from crypto.vault import Vault
+from rsp.identifiers import Eid
 from server.eim_wiring import Eim
+from server.hints import HintingSwaps, Hints, Unheard
 from server.profile_source import OwnProfiles
 from server.swap_cards import EimCards
 from server.swap_parties import CarrierPlatforms, PartyAgreements
@@ -35,6 +37,22 @@ class Swaps:
     """A runner; each claims swaps for itself."""
 
 
+class Waking:
+    """What the other roles tell of eSIMs makes their swaps due."""
+
+    def __init__(self, pool: Pool, hints: Hints, now: Callable[[], datetime]) -> None:
+        self._swaps = HintingSwaps(pool, hints)
+        self._now = now
+
+    async def of_card(self, eid: Eid) -> None:
+        """The card has answered."""
+        await self._swaps.wake((eid,), self._now())
+
+    async def of_cards(self, eids: Collection[Eid]) -> None:
+        """The cards have reported."""
+        await self._swaps.wake(eids, self._now())
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Surroundings:
     """What swaps are joined with."""
@@ -47,6 +65,7 @@ class Surroundings:
     registry: Registry
     now: Callable[[], datetime]
     timing: Timing = field(default_factory=Timing)
+    hints: Hints = field(default_factory=Unheard)
 
 
 def swaps_of(around: Surroundings) -> Swaps:
@@ -60,6 +79,6 @@ def swaps_of(around: Surroundings) -> Swaps:
     outlook = Outlook(agreements=agreements, cards=cards, platforms=platforms, profiles=profiles, vault=vault)
     steps = steps_of(Outside(profiles=profiles, platforms=platforms, cards=cards, vault=vault))
     return Swaps(
-        desk=Desk(StoredSwaps(pool), outlook, around.timing, around.now),
+        desk=Desk(HintingSwaps(pool, around.hints), outlook, around.timing, around.now),
         saga=lambda: Saga(StoredSwaps(pool), steps, around.timing, around.now),
     )

@@ -23,15 +23,16 @@ from server.clock import SystemClock
 from server.eim_wiring import Eim, eim_of, identity_of
 from server.forwarding import NotificationForwarder
 from server.gauges import Gauges
+from server.hints import HintingInbox, HintingResults, Hints, Unheard
 from server.preflight import open_vault
 from server.settings import Settings
-from server.swap_wiring import Surroundings, Swaps, swaps_of
-from server.tally import CountedDownloads, CountedInbox, Tally
+from server.swap_wiring import Surroundings, Swaps, Waking, swaps_of
+from server.tally import CountedDownloads, Tally
 from smdp.binding import Protection
 from smdp.cancellation import Cancellation
 from smdp.credentials import Credentials, Wallet
 from smdp.downloads import Downloads
-from smdp.notification import Notifications
+from smdp.notification import Notifications, nobody
 from smdp.ordering import Ordering
 from smdp.policy import Policy
 from smdp.progress import KIND
@@ -74,8 +75,9 @@ class Services:
 
 
 @asynccontextmanager
-async def opened(settings: Settings) -> AsyncIterator[Services]:
-    """The services of this process; closed with the block."""
+async def opened(settings: Settings, hints: Hints | None = None) -> AsyncIterator[Services]:
+    """The services of this process, which tell `hints` of work for the worker; closed with the block."""
+    hints = hints or Unheard()
     async with AsyncExitStack() as stack:
         pool = await open_pool(settings.database_url.reveal(), settings.database_pool_size)
         stack.push_async_callback(pool.close)
@@ -93,15 +95,26 @@ async def opened(settings: Settings) -> AsyncIterator[Services]:
         peers = await stack.enter_async_context(_peer_session(pki))
         forwarder = NotificationForwarder(peers, settings.callback_timeout_seconds)
         identity = identity_of(settings, pki)
-        eim = eim_of(identity, pool, vault, trust, policy.server_names, now) if identity else None
+        waking, stored = Waking(pool, hints, now), partial(HintingResults, hints=hints)
+        eim = (
+            eim_of(identity, pool, vault, trust, policy.server_names, now, waking.of_card, stored) if identity else None
+        )
         ordering = Ordering(Orderings(pool), vault, policy, now)
         swaps = None
         if eim is not None:
             carriers = Registry(await stack.enter_async_context(aiohttp.ClientSession()))
             around = Surroundings(
-                pool=pool, vault=vault, ordering=ordering, policy=policy, eim=eim, registry=carriers, now=now
+                pool=pool,
+                vault=vault,
+                ordering=ordering,
+                policy=policy,
+                eim=eim,
+                registry=carriers,
+                now=now,
+                hints=hints,
             )
             swaps = swaps_of(around)
+        judged = waking.of_cards if swaps else nobody
         yield Services(
             settings=settings,
             pki=pki,
@@ -110,7 +123,7 @@ async def opened(settings: Settings) -> AsyncIterator[Services]:
             directory=directory,
             downloads=Downloads(sessions, vault, trust, wallet, policy, now),
             cancellation=Cancellation(sessions, wallet, now),
-            notifications=Notifications(CountedInbox(pool, tally), sessions, trust, wallet, now),
+            notifications=Notifications(HintingInbox(pool, tally, hints), sessions, trust, wallet, now, judged),
             ordering=ordering,
             sender=Sender(outbox, {KIND: callbacks.send, FORWARD_KIND: forwarder.send}),
             eim=eim,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import replace
 from datetime import datetime
 
@@ -45,6 +45,14 @@ _OUTCOMES = {
 }
 
 
+Judged = Callable[[Collection[Eid]], Awaitable[None]]
+"""Told of the eUICCs whose notifications were judged, when what follows from them is committed."""
+
+
+async def nobody(_: Collection[Eid]) -> None:
+    """For an SM-DP+ that nobody waits for."""
+
+
 class Notifications:
     """Keeps what eUICCs report and works out what it means."""
 
@@ -55,12 +63,14 @@ class Notifications:
         trust: TrustStore,
         wallet: Wallet,
         now: Callable[[], datetime],
+        judged: Judged = nobody,
     ) -> None:
         self._inbox = inbox
         self._sessions = sessions
         self._trust = trust
         self._wallet = wallet
         self._now = now
+        self._judged = judged
 
     async def handle_notification(self, raw: bytes) -> None:
         """Commit the bytes, whatever they are. Raises Unavailable when that fails, Malformed when they are too many."""
@@ -71,19 +81,23 @@ class Notifications:
     async def judge_pending(self, most: int, lease_seconds: float) -> int:
         """Judge up to `most` kept notifications and return how many there were."""
         pending = await self._inbox.claim_notifications(most, lease_seconds)
-        for notification in pending:
-            await self._judge(notification)
+        eids = [await self._judge(notification) for notification in pending]
+        known = {eid for eid in eids if eid is not None}
+        if known:
+            await self._judged(known)
         return len(pending)
 
-    async def _judge(self, pending: PendingNotification) -> None:
+    async def _judge(self, pending: PendingNotification) -> Eid | None:
+        """The eUICC that has reported, as far as that is proven."""
         for _ in range(_RACES):
             try:
                 verdict, write = await self._verdict(pending)
                 await self._inbox.judge(verdict, write)
-                return
+                return verdict.eid if verdict.verified else None
             except TransitionLost:
                 continue
         # The lease runs out and the notification is judged again.
+        return None
 
     async def _verdict(self, pending: PendingNotification) -> tuple[Verdict, DownloadWrite | None]:
         try:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
+from typing import Any
 from uuid import uuid4
 
 import asyncpg
@@ -11,13 +12,16 @@ from sqlalchemy import (
     ARRAY,
     BigInteger,
     Boolean,
+    ColumnElement,
     DateTime,
     Integer,
     Text,
     Uuid,
     bindparam,
+    case,
     func,
     insert,
+    literal_column,
     null,
     or_,
     select,
@@ -38,6 +42,7 @@ from swap.swap import SwapState
 _RUNNING = "uq_swaps_running"
 _MOMENT = DateTime(timezone=True)
 _NOW = bindparam("now", type_=_MOMENT)
+_INSTANT: ColumnElement[Any] = literal_column("interval '1 microsecond'")
 _ID = bindparam("swap_id", type_=BigInteger)
 _TENANT = bindparam("tenant_id", type_=BigInteger)
 _EID = bindparam("eid", type_=Text)
@@ -118,6 +123,12 @@ _CLAIM = compiled(
         claimed_by=bindparam("worker", type_=Uuid),
     )
 )
+# Earlier than it was, even where it was due already: that is how the runner of a step sees that it was woken meanwhile.
+_WAKE = compiled(
+    update(swaps)
+    .where(swaps.c.eid == func.any(bindparam("eids", type_=ARRAY(Text))), swaps.c.ended_at.is_(None))
+    .values(due_at=func.least(swaps.c.due_at - _INSTANT, _NOW))
+)
 _LET_GO = compiled(
     update(swaps)
     .where(swaps.c.id == _ID, swaps.c.claimed_by == bindparam("worker", type_=Uuid))
@@ -154,9 +165,14 @@ _MOVE = update(swaps).where(
 )
 _NEXT = {name: bindparam(f"new_{name}", type_=swaps.c[name].type) for name in _MOVED}
 # A runner writes what it claimed, and gives the claim up; people write beside it, and leave the claim alone.
+_WOKEN = swaps.c.due_at < bindparam("seen", type_=_MOMENT)
 _ADVANCE = compiled(
     _MOVE.where(swaps.c.claimed_by == bindparam("worker", type_=Uuid))
-    .values(version=swaps.c.version + 1, claimed_until=null(), **_NEXT)
+    .values(
+        version=swaps.c.version + 1,
+        claimed_until=null(),
+        **_NEXT | {"due_at": case((_WOKEN, func.least(_NEXT["due_at"], _NOW)), else_=_NEXT["due_at"])},
+    )
     .returning(swaps.c.id)
 )
 _CHANGE = compiled(_MOVE.values(version=swaps.c.version + 1, **_NEXT).returning(*swaps.c))
@@ -275,6 +291,10 @@ class Swaps:
         rows = await self._pool.fetch(_CLAIM, now=now, most=most, lease_seconds=lease_seconds, worker=self._worker)
         return [swap_from(row) for row in rows]
 
+    async def wake(self, eids: Collection[Eid], now: datetime) -> None:
+        """The running swaps of these eSIMs are due; one that runs a step is due again right after it."""
+        await self._pool.execute(_WAKE, eids=sorted(map(str, eids)), now=now)
+
     async def let_go(self, swap: Swap) -> None:
         """Give up the claim on a swap, if it is still ours."""
         await self._pool.execute(_LET_GO, swap_id=swap.id, worker=self._worker)
@@ -291,10 +311,10 @@ class Swaps:
             started_at=now,
         )
 
-    async def advance(self, advance: Advance, now: datetime) -> None:
-        """One commit. Raises TransitionLost."""
+    async def advance(self, advance: Advance, seen: datetime, now: datetime) -> None:
+        """One commit; due at once when the swap was woken after it was due at `seen`. Raises TransitionLost."""
         async with self._pool.transaction() as connection:
-            row = await connection.fetch_one(_ADVANCE, worker=self._worker, **_moved(advance.swap))
+            row = await connection.fetch_one(_ADVANCE, worker=self._worker, seen=seen, now=now, **_moved(advance.swap))
             if row is None:
                 raise TransitionLost(f"swap {advance.swap.id} was changed, or taken over")
             if advance.entry is not None:

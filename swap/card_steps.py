@@ -103,7 +103,7 @@ def _not_yet(context: Context, operation: OperationView) -> StepOutcome:
         last = context.entry.attempt >= context.timing.downloads
         why = f"the download failed: {operation.detail}"
         return Refused(why=why) if last else Again(why=why)
-    return Wait(until=context.later(), why=DEVICE)
+    return Wait(until=context.for_device(), why=DEVICE)
 
 
 def _downloaded(context: Context, evidence: str) -> Done:
@@ -122,7 +122,7 @@ class ConfirmOnCard:
         if operation.state in _LOST:
             return Again(why=f"the card did not list its profiles: {operation.detail or operation.state}")
         if operation.state is not _S.DONE:
-            return Wait(until=context.later(), why=DEVICE)
+            return Wait(until=context.for_device(), why=DEVICE)
         profile = await profile_on_card(self._cards, context)
         if profile is None:
             return Refused(why=f"the card's signed list does not name profile {context.iccid}")
@@ -155,8 +155,8 @@ class Enable:
             return await self._without_result(context, operation)
         if operation.state is _S.QUEUED and context.wants_out:
             withdrawn = await self._cards.withdraw(context.swap.tenant_id, operation.id)
-            return Refused(why=context.wants_out) if withdrawn else Wait(until=context.later(), why=DEVICE)
-        return Wait(until=context.later(), why=DEVICE)
+            return Refused(why=context.wants_out) if withdrawn else Wait(until=context.for_device(), why=DEVICE)
+        return Wait(until=context.for_device(), why=DEVICE)
 
     async def _without_result(self, context: Context, operation: OperationView) -> StepOutcome:
         if operation.state is _S.CANCELLED:
@@ -174,7 +174,7 @@ class Enable:
         why = f"the enable came to '{operation.detail or operation.state}'"
         if listed.state is not _S.DONE:
             text = f"{why}; asking the card which profile is enabled"
-            return Wait(until=context.later(), why=text, attention=True)
+            return Wait(until=context.for_device(), why=text, attention=True)
         profile = await profile_on_card(self._cards, context)
         if profile is not None and profile.enabled:
             return _enabled(context, f"{why}, and the card's signed list: profile {context.iccid} is enabled")

@@ -41,7 +41,7 @@ class Verify:
     async def _by_card(self, context: Context) -> StepOutcome:
         listed = await fresh_list(self._cards, context)
         if listed.state is not OperationState.DONE:
-            return Wait(until=context.later(), why=DEVICE)
+            return Wait(until=context.for_device(), why=DEVICE)
         profile = await profile_on_card(self._cards, context)
         if profile is None or not profile.enabled:
             why = f"the card's signed list says that {context.iccid} is not enabled any more: look at the device"

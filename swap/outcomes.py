@@ -21,7 +21,9 @@ class Timing:
     `operation`: until a device has fetched and answered one operation. `verify`: from the enable until a session must
     be seen. `report`: how long two reports of one fact may lie apart. `skew`: by how much clocks of platforms differ.
     `swap`: the whole swap, up to the pivot. `doubt`: how long an outcome may stay unknown before a person should look.
-    A waiting swap looks again after a twentieth of the time it has waited, within `soonest` and `latest`.
+    A waiting swap looks again after a twentieth of the time it has waited, within `soonest` and `latest`. One that
+    waits for its device is woken when the card has answered, and looks only after twice the time, within `device`: that
+    finds what no card said, such as an operation whose time ran out.
     """
 
     operation: timedelta = timedelta(hours=24)
@@ -33,6 +35,7 @@ class Timing:
     retry: timedelta = timedelta(minutes=1)
     soonest: timedelta = timedelta(milliseconds=200)
     latest: timedelta = timedelta(seconds=60)
+    device: timedelta = timedelta(hours=1)
     downloads: int = 3
     deletions: int = 3
 
@@ -74,6 +77,12 @@ class Context:
         """When to look again."""
         waited = (self.now - self.entry.started_at) / _FRACTION
         return self.now + min(max(waited, self.timing.soonest), self.timing.latest)
+
+    def for_device(self) -> datetime:
+        """When to look again for what the card's answer makes due before; not after a deadline that is to come."""
+        waited = self.now - self.entry.started_at
+        looks = self.now + min(max(waited, self.timing.soonest), self.timing.device)
+        return min(looks, self.swap.deadline_at) if self.now < self.swap.deadline_at else looks
 
     def latest_key(self, step: StepName) -> str | None:
         """The key of the latest attempt of a step; None when none began."""

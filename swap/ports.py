@@ -7,7 +7,7 @@ idempotent, by its key where it has one. What cannot reach our own database rais
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -271,8 +271,14 @@ class SwapStore(Protocol):
     async def begin(self, swap: Swap, key: str, now: datetime) -> None:
         """Write down that the swap's step and attempt are about to run; once, however often it is repeated."""
 
-    async def advance(self, advance: Advance, now: datetime) -> None:
-        """Outcome of an attempt, the swap after it, what is told and asked: one commit. Raises TransitionLost."""
+    async def wake(self, eids: Collection[Eid], now: datetime) -> None:
+        """The running swaps of these eSIMs are due; one that runs a step is due again right after it."""
+
+    async def advance(self, advance: Advance, seen: datetime, now: datetime) -> None:
+        """Outcome of an attempt, the swap after it, what is told and asked: one commit. Raises TransitionLost.
+
+        `seen` is when the swap was due as it was claimed: one that was woken since is due at once.
+        """
 
     async def let_go(self, swap: Swap) -> None:
         """Give up the claim on a swap, if it is still ours: it may be claimed again at once."""

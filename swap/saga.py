@@ -87,7 +87,7 @@ class Saga:
         try:
             if out and begun is None and swap.state is not SwapState.ENABLING:
                 # Nothing of this step can have happened: it is not begun to be undone.
-                await self._store.advance(_undo(swap, out[0], out[1], self._now()), self._now())
+                await self._store.advance(_undo(swap, out[0], out[1], self._now()), swap.due_at, self._now())
                 return
             key = swap.key(swap.step, swap.attempt)
             await self._store.begin(swap, key, self._now())
@@ -101,7 +101,7 @@ class Saga:
                 wants_out=out[0] if out else "",
             )
             outcome = await self._outcome(context)
-            await self._store.advance(_advance(context, outcome, self._now()), self._now())
+            await self._store.advance(_advance(context, outcome, self._now()), swap.due_at, self._now())
         except TransitionLost:
             # Somebody decided something meanwhile, or our lease ran out: the row says what is next.
             await self._store.let_go(swap)

@@ -107,7 +107,7 @@ class DeleteOnCard:
         operation = await ask(self._cards, context, "delete")
         fate = fate_of(operation)
         if fate is Fate.OPEN:
-            return Wait(until=context.later(), why=DEVICE)
+            return Wait(until=context.for_device(), why=DEVICE)
         last = context.entry.attempt >= context.timing.deletions
         if fate is Fate.LOST or (fate is Fate.KEPT and not last):
             return Again(why=f"the card did not delete the profile: {operation.detail or operation.state}")

@@ -57,6 +57,7 @@ USER, KEY = "flex", "platform-key"
 TIMING = Timing(
     soonest=timedelta(seconds=1),
     latest=timedelta(seconds=1),
+    device=timedelta(seconds=1),
     retry=timedelta(seconds=2),
     operation=timedelta(minutes=30),
     verify=timedelta(minutes=15),

@@ -42,7 +42,7 @@ os.write(1, told.encode() + bytes([10]))
 while True:
     signal.pause()
 '''
-serving.specs = lambda count: tuple(
+serving.specs = lambda count, *_: tuple(
     ChildSpec(name=f"http-{n}", command=(sys.executable, "-c", CHILD, f"http-{n}")) for n in range(count)
 )
 logs.configure("info")
@@ -199,8 +199,9 @@ def test_half_written_state_is_no_running_server(tmp_path: Path) -> None:
 
 
 def test_every_server_has_one_worker() -> None:
-    assert [spec.name for spec in serving.specs(2)] == ["http-0", "http-1", "worker-0"]
-    assert serving.specs(1)[1].command[-2:] == ("worker", "0")
+    assert [spec.name for spec in serving.specs(2, 8, 9)] == ["http-0", "http-1", "worker-0"]
+    worker = serving.specs(1, 8, 9)[1]
+    assert (worker.command[-3:], worker.inherits) == (("worker", "0", "9"), (9,))
 
 
 def test_help_shows_an_example_and_unknown_faults_hide_their_text() -> None:

@@ -1,0 +1,182 @@
+"""Hints that a queue has work: they save the wait for the next look, carry nothing else, and any of them may be lost.
+
+Within the worker they set events. From the other processes of a server they arrive as datagrams of one byte through a
+socket pair that the supervisor made: no file, no statement, nothing that a commit would have to wait for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager, suppress
+from datetime import datetime
+from enum import Enum
+from typing import Protocol
+
+from eim.ports import Report, ResultVerdict
+from rsp.identifiers import Eid
+from server.tally import CountedInbox, Tally
+from smdp.ports import DownloadWrite, Verdict
+from store.eim_results import Results
+from store.pool import Pool
+from store.swaps import Swaps
+from swap.record import Change, NewSwap, Swap
+
+_GATHER_SECONDS = 0.05
+"""Notifications come in crowds: they are judged together, and none of them waits longer than this."""
+_READ_BYTES = 16
+
+
+class Queue(Enum):
+    """A queue of the worker, by the byte that stands for it in a datagram."""
+
+    NOTIFICATIONS = b"n"
+    CALLBACKS = b"c"
+    RESULTS = b"r"
+    SWAPS = b"s"
+
+
+class Hints(Protocol):
+    """Whoever has put something into a queue says so."""
+
+    def tell(self, queue: Queue) -> None:
+        """There is work; never waits, never fails."""
+
+
+class Unheard:
+    """For a process without a worker: it looks when it looks."""
+
+    def tell(self, queue: Queue) -> None:
+        """Nobody listens."""
+
+
+class Messenger:
+    """Tells the worker of this server, in another process."""
+
+    def __init__(self, sender: socket.socket) -> None:
+        sender.settimeout(0)
+        self._sender = sender
+
+    def tell(self, queue: Queue) -> None:
+        """One datagram; dropped when the worker has not read the many before it."""
+        with suppress(OSError):
+            self._sender.send(queue.value)
+
+
+class Bells:
+    """The worker's side: every job has an event of its own, which stays set until the job looks."""
+
+    def __init__(self) -> None:
+        self._events: dict[Queue, list[asyncio.Event]] = {queue: [] for queue in Queue}
+        self._gathering: asyncio.TimerHandle | None = None
+
+    def event(self, queue: Queue) -> asyncio.Event:
+        """A new event that every hint about `queue` sets."""
+        event = asyncio.Event()
+        self._events[queue].append(event)
+        return event
+
+    def tell(self, queue: Queue) -> None:
+        """Set the events of that queue."""
+        for event in self._events[queue]:
+            event.set()
+
+    def all(self) -> None:
+        """Set every event."""
+        for queue in Queue:
+            self.tell(queue)
+
+    @contextmanager
+    def listening(self, receiver: socket.socket) -> Iterator[None]:
+        """Hear the other processes of the server while the block runs."""
+        receiver.settimeout(0)
+        loop = asyncio.get_running_loop()
+        loop.add_reader(receiver, self._hear, receiver)
+        try:
+            yield
+        finally:
+            loop.remove_reader(receiver)
+            if self._gathering is not None:
+                self._gathering.cancel()
+
+    def _hear(self, receiver: socket.socket) -> None:
+        with suppress(OSError, ValueError):
+            queue = Queue(receiver.recv(_READ_BYTES))
+            if queue is not Queue.NOTIFICATIONS:
+                self.tell(queue)
+            elif self._gathering is None:
+                self._gathering = asyncio.get_running_loop().call_later(_GATHER_SECONDS, self._gathered)
+
+    def _gathered(self) -> None:
+        self._gathering = None
+        self.tell(Queue.NOTIFICATIONS)
+
+
+def pair() -> tuple[socket.socket, socket.socket]:
+    """Receiver and sender of the hints of one server; its processes inherit them."""
+    return socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+
+
+class HintingInbox(CountedInbox):
+    """The kept notifications; tells of new ones, and of the callbacks that judged ones cause."""
+
+    def __init__(self, pool: Pool, tally: Tally, hints: Hints) -> None:
+        super().__init__(pool, tally)
+        self._hints = hints
+
+    async def keep_notification(self, raw: bytes, received_at: datetime) -> None:
+        """See `smdp.ports.NotificationStore`."""
+        await super().keep_notification(raw, received_at)
+        self._hints.tell(Queue.NOTIFICATIONS)
+
+    async def judge(self, verdict: Verdict, write: DownloadWrite | None) -> None:
+        """See `smdp.ports.NotificationStore`."""
+        await super().judge(verdict, write)
+        if write is not None and write.messages:
+            self._hints.tell(Queue.CALLBACKS)
+
+
+class HintingResults(Results):
+    """What devices hand in; tells of new results, and of notifications that came with judged ones."""
+
+    def __init__(self, pool: Pool, hints: Hints) -> None:
+        super().__init__(pool)
+        self._hints = hints
+
+    async def keep_result(self, raw: bytes, eid: Eid | None, received_at: datetime) -> None:
+        """See `eim.ports.ResultStore`."""
+        await super().keep_result(raw, eid, received_at)
+        self._hints.tell(Queue.RESULTS)
+
+    async def settle(self, verdict: ResultVerdict, reports: tuple[Report, ...], now: datetime) -> None:
+        """See `eim.ports.ResultStore`."""
+        await super().settle(verdict, reports, now)
+        if reports:
+            self._hints.tell(Queue.NOTIFICATIONS)
+            self._hints.tell(Queue.CALLBACKS)
+
+
+class HintingSwaps(Swaps):
+    """Swaps; tells of those that others than the runner make due."""
+
+    def __init__(self, pool: Pool, hints: Hints) -> None:
+        super().__init__(pool)
+        self._hints = hints
+
+    async def add(self, new: NewSwap, now: datetime) -> Swap:
+        """See `swap.ports.SwapStore`."""
+        added = await super().add(new, now)
+        self._hints.tell(Queue.SWAPS)
+        return added
+
+    async def change(self, change: Change, now: datetime) -> Swap:
+        """See `swap.ports.SwapStore`."""
+        changed = await super().change(change, now)
+        self._hints.tell(Queue.SWAPS)
+        return changed
+
+    async def wake(self, eids: Collection[Eid], now: datetime) -> None:
+        """See `swap.ports.SwapStore`."""
+        await super().wake(eids, now)
+        self._hints.tell(Queue.SWAPS)

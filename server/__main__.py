@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.metadata
-import importlib.util
 import sys
-import traceback
-from typing import Annotated
 
-import typer
+_INTERRUPTED = 130
+"""What shells report for a command that Ctrl-C has ended: 128 and the number of SIGINT."""
+
+# Loading these takes a moment, in which somebody may press Ctrl-C.
+try:
+    import importlib
+    import importlib.metadata
+    import importlib.util
+    import traceback
+    from typing import Annotated
+
+    import typer
+except KeyboardInterrupt:
+    sys.exit(_INTERRUPTED)
 
 VERBS = (
     "serve",
@@ -125,6 +133,8 @@ def main() -> None:
     """Run the command line; the entry point of `smdp`."""
     try:
         application()(prog_name="smdp")
+    except KeyboardInterrupt:
+        sys.exit(_INTERRUPTED)
     except Exception as error:  # noqa: BLE001 -- the one place where errors become words for people
         if "--traceback" in sys.argv[1:]:
             traceback.print_exc()

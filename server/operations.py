@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
-from aiohttp import web
+from aiohttp import hdrs, web
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from crypto.vault import VaultUnavailable
 from rsp.errors import Unavailable
-from transport.functions import RETRY_AFTER_SECONDS, Gate
+from transport.functions import RETRY_AFTER_SECONDS, SERVER, Gate
 
 Check = Callable[[], Awaitable[None]]
 
@@ -26,6 +26,7 @@ class Operations:
     def application(self) -> web.Application:
         """The three routes."""
         app = web.Application()
+        app.on_response_prepare.append(_without_version)
         app.add_routes(
             [
                 web.get("/metrics", self.metrics),
@@ -57,3 +58,8 @@ class Operations:
             return web.json_response({"status": "ready"})
         headers = {"Retry-After": str(RETRY_AFTER_SECONDS)}
         return web.json_response({"status": "not ready", "faults": faults}, status=503, headers=headers)
+
+
+async def _without_version(_: web.Request, response: web.StreamResponse) -> None:
+    """The library would name itself and Python with their versions."""
+    response.headers[hdrs.SERVER] = SERVER

@@ -30,7 +30,10 @@ RETRY_AFTER_SECONDS = 2
 AWAY = (Unavailable, VaultUnavailable)
 """What a function raises while something it needs is away: 503."""
 _PROTOCOL = "X-Admin-Protocol"
-_SERVER = {hdrs.SERVER: "smdp-flex"}
+SERVER = "smdp-flex"
+"""What a listener calls itself: no version, which would help attackers only."""
+
+_SERVER = {hdrs.SERVER: SERVER}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -138,15 +138,26 @@ def cancel(  # noqa: PLR0913 -- one parameter an option
 ) -> None:
     """Cancel an order that was not downloaded; its profile returns to stock.
 
+    An order that is tied to a card is cancelled with its --eid, which `smdp order show` tells.
+
     Example: smdp order cancel 8988010000000000006 --operator operator-a
     """
+    from es2plus.client import OrderRefused
     from rsp.identifiers import Eid, Iccid
+    from rsp.status import Status
 
+    about_the_card = {(one.subject, one.reason) for one in (Status.EID_MISSING, Status.EID_ASSOCIATED_OTHERWISE)}
     call, wanted = secrets.token_hex(8), Iccid.parse(iccid)
     card, final = Eid(eid) if eid else None, "Unavailable" if withdraw else "Available"
 
     async def run(client: Es2PlusClient) -> None:
-        await _again(lambda: client.cancel_order(call, wanted, final, eid=card))
+        try:
+            await _again(lambda: client.cancel_order(call, wanted, final, eid=card))
+        except OrderRefused as refused:
+            if refused.codes in about_the_card:
+                hint = "name its card with --eid: `smdp order show` tells which"
+                raise OrderRefused(refused.function, refused.codes, f"{refused.message} {hint}") from None
+            raise
 
     _with_client(run, operator=operator, url=url, files=(certificate, key, ca))
     state = final.lower()

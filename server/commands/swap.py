@@ -151,12 +151,16 @@ def decide(
 
 
 @app.command()
-def watch(swap: SwapId, *, enterprise: Enterprise = None) -> None:
-    """Follow a swap until it ends or waits for you.
+def watch(swap: SwapId, *, enterprise: Enterprise = None, as_json: AsJson = False) -> None:
+    """Follow a swap until it ends or waits for you; as JSON it is printed once, at the end.
 
     Example: smdp swap watch 17
     """
-    answer = _follow(swap, enterprise, quiet=False)
+    from server import api_client
+
+    answer = _follow(swap, enterprise, quiet=as_json)
+    if as_json:
+        api_client.show(answer, COLUMNS, as_json=True)
     if answer["swap"]["state"] in ENDS - {"completed"}:
         raise typer.Exit(1)
 

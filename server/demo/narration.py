@@ -13,18 +13,18 @@ _WIDE = 140
 
 
 class Narrator:
-    """Writes to standard output."""
+    """Writes to standard output, or to a console of your own. `acts` are the titles so far."""
 
     def __init__(self, console: Console | None = None) -> None:
         self._console = console or Console(highlight=False, soft_wrap=True)
         if not self._console.is_terminal:
             self._console.width = _WIDE
-        self._acts = 0
+        self.acts: list[str] = []
 
     def act(self, title: str) -> None:
         """A new act begins."""
-        self._acts += 1
-        self._console.print(f"\n[bold cyan]{self._acts}. {title}[/]")
+        self.acts.append(title)
+        self._console.print(f"\n[bold cyan]{len(self.acts)}. {title}[/]")
 
     def step(self, text: str) -> None:
         """Something that happened as it must."""

@@ -125,6 +125,11 @@ async def test_metrics_count_downloads_refusals_and_faults_exactly(caller: Calle
     assert _value(samples, "smdp_http_faults_total", function="unknown", status="405", **es9) == 1
 
 
+async def test_the_listener_does_not_tell_versions(caller: Caller) -> None:
+    for path in ("/metrics", "/healthz", "/readyz", "/nowhere"):
+        assert (await caller.ops(path)).headers["Server"] == "smdp-flex"
+
+
 async def test_gauges_show_orders_outbox_and_certificates(caller: Caller, server: ServerUnderTest) -> None:
     await _download(caller)
     samples = await _refreshed(caller, "smdp_orders", 1.0, state="installed")

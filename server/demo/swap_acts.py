@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from rsp.errors import Unreachable
 from rsp.identifiers import Iccid
+from server.api_client import ApiRefused
 from server.demo import esim_acts
 from server.demo.esim_acts import asked, carrier_order, expect_card, expect_known
 from server.demo.narration import Narrator
@@ -25,6 +27,7 @@ from server.demo.swap_checks import (
 )
 from server.demo.swap_story import Swap, moment
 from server.demo.swap_tables import show_tables
+from simulator.exchange import FunctionFailed, NoAnswer, ProtocolFault
 from simulator.platforms.control_center import Trouble
 from simulator.platforms.control_center_book import Transfer
 
@@ -34,6 +37,13 @@ _TOLD_BY_BOTH = "the card's signed installation result at the eIM, and the SM-DP
 
 async def perform(server: Server, narrator: Narrator) -> None:
     """All acts. Raises Deviation."""
+    try:
+        await _perform(server, narrator)
+    except (ApiRefused, Unreachable, FunctionFailed, NoAnswer, ProtocolFault) as failed:
+        raise Deviation(f"a call that must succeed did not: {failed}") from failed
+
+
+async def _perform(server: Server, narrator: Narrator) -> None:
     narrator.act("Carriers, an enterprise, and its devices under the eIM")
     async with assembled(server) as cast:
         introduce(cast, narrator)

@@ -12,10 +12,11 @@ from pathlib import Path
 
 import certs_cases as cases
 import pytest
+from typer.testing import CliRunner
 
 from certs.folder import load
 from certs.listing import PEERS, ROLES
-from server.__main__ import main
+from server.__main__ import application, main
 from server.commands.pki import RoleName
 from server.settings import PREFIX
 
@@ -212,3 +213,17 @@ def options(*names: str) -> list[str]:
     """`--auth-key in/auth.key.pem` and the like."""
     pairs = [(f"--{name}", f"in/{name.replace('-key', '.key.pem')}") for name in names]
     return [part for option, file in pairs for part in (option, file if file.endswith(".pem") else f"{file}.der")]
+
+
+def test_a_server_is_checked_in_json(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(PREFIX + "VAULT_PASSPHRASE", PASSPHRASE)
+    run("init")
+    result = CliRunner().invoke(application(), ["serve", "--check", "--json"])
+    shown = json.loads(result.stdout)
+    assert (set(shown), shown["starts"], result.exit_code) == ({"starts", "settings", "findings", "database"}, True, 0)
+    (passphrase,) = [row for row in shown["settings"] if row["key"] == "vault_passphrase"]
+    assert (passphrase["value"], passphrase["source"]) == ("***", "variable SMDP_FLEX_VAULT_PASSPHRASE")
+    assert PASSPHRASE not in result.output
+    monkeypatch.setenv(PREFIX + "SERVER_NAMES", "elsewhere.example.com")
+    failing = CliRunner().invoke(application(), ["serve", "--check", "--json"])
+    assert (json.loads(failing.stdout)["starts"], failing.exit_code) == (False, 1)

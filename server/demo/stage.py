@@ -30,7 +30,9 @@ class Deviation(Exception):  # noqa: N818 -- the name is the fact
 
 
 def prepare(folder: Path) -> Settings:
-    """An empty data folder with a random vault passphrase, two processes and free ports."""
+    """An empty data folder with a random vault passphrase, two processes and free ports. Raises Deviation."""
+    if running.read(folder) is not None:
+        raise Deviation(f"a server runs on {folder}: let it end first, or choose another --folder")
     if folder.exists():
         shutil.rmtree(folder)
     folder.mkdir(parents=True, mode=0o700)

@@ -1,0 +1,65 @@
+"""With ten thousand waiting swaps, what is asked again and again reads an index and no whole table."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import asyncpg
+import pytest
+
+from rsp.identifiers import Eid
+from simulator.issuer import EumIssuer
+from store import eim_operations, eim_results, swaps
+from store.compiled import Statement
+from store.pool import open_pool
+from swap.swap import STATE_OF, StepName
+from tests.protocol_stage import Material
+from tools import crowd
+
+COUNT = 10_000
+NOW = datetime.now(UTC)
+
+
+@pytest.fixture
+def eids(material: Material) -> list[Eid]:
+    issuer: EumIssuer = next(iter(material.issuers.values()))
+    return [issuer.eid(number) for number in range(COUNT)]
+
+
+def _asked(eid: str) -> list[tuple[Statement, dict[str, Any]]]:
+    worker = "00000000-0000-0000-0000-000000000001"
+    return [
+        (swaps._CLAIM, {"now": NOW, "most": 1, "lease_seconds": 1.0, "worker": worker}),
+        (swaps._OF_ESIM, {"eid": eid}),
+        (swaps._WAKE, {"eids": [eid], "now": NOW}),
+        (eim_operations._POLL, {"eid": eid, "now": NOW, "rplmn": None, "cause": None}),
+        (eim_results._CLAIM, {"most": 64, "lease_seconds": 1.0}),
+    ]
+
+
+async def test_no_table_is_read_whole(database: str, eids: list[Eid]) -> None:
+    tables = await asyncpg.connect(database)
+    try:
+        await crowd.waiting(tables, eids)
+        for statement, values in _asked(str(eids[COUNT // 2])):
+            rows = await tables.fetch(f"EXPLAIN {statement.sql}", *statement.arguments(values))
+            plan = "\n".join(row[0] for row in rows)
+            assert "Seq Scan" not in plan, plan
+    finally:
+        await tables.close()
+
+
+async def test_the_crowd_consists_of_swaps_the_server_can_read(database: str, eids: list[Eid]) -> None:
+    tables, pool = await asyncpg.connect(database), await open_pool(database, 1)
+    try:
+        await crowd.waiting(tables, eids[:3])
+        store = swaps.Swaps(pool)
+        ids = [await store.running(eid) for eid in eids[:3]]
+        assert None not in ids
+        found = await store.swap(crowd.TENANT, ids[0] or 0)
+        assert found is not None
+        assert (found.eid, found.step, found.state) == (eids[0], StepName.CONFIRM, STATE_OF[StepName.CONFIRM])
+    finally:
+        await tables.close()
+        await pool.close()

@@ -212,12 +212,11 @@ class DatabaseProxy:
             connection.statements[name] = text.decode()
         elif kind == b"B":
             connection.bound = connection.statements[content.split(b"\0")[1]]
-            self._hear(connection, content)
         elif kind == b"E":
             sql = connection.bound
         elif kind == b"Q":
             sql = content[:-1].decode()
-        if not (write := self._write(connection, sql)):
+        if not (write := write_of(sql)):
             return False
         connection.write = write
         fault = self._fault_at(self._point(connection, self._seen[self._key(connection)] + 1))
@@ -229,13 +228,6 @@ class DatabaseProxy:
             return False
         self._strike(connection, fault)
         return True
-
-    def _write(self, connection: _Connection, sql: str) -> str:
-        """What a statement is counted as; nothing if it is not."""
-        return write_of(sql)
-
-    def _hear(self, connection: _Connection, values: bytes) -> None:
-        """The values of the statement that comes next."""
 
     def _goes_wrong_after(self, connection: _Connection) -> bool:
         """Count a write that was done; a statement that failed or met no row is none."""

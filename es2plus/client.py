@@ -1,11 +1,12 @@
-"""ES2+ as a client: an operator's four functions, and our report to an operator's server (SGP.22 5.3)."""
+"""ES2+ as a client: an operator's functions, and our report to an operator's server (SGP.22 5.3)."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
 
-from es2plus import messages
+from es2plus import messages, replies
 from es2plus.messages import PREFIX
+from es2plus.replies import Confirmation, ProfileStatus
 from rsp.identifiers import Eid, Iccid
 from smdp.progress import ProgressInfo
 from transport.client import GsmaClient, Reply
@@ -21,17 +22,12 @@ class OrderRefused(Exception):  # noqa: N818 -- the name is the outcome
         self.message = message
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Confirmation:
-    """Answer of ConfirmOrder. `smdp_address` is empty when the other side leaves it out."""
-
-    matching_id: str
-    eid: str
-    smdp_address: str
-
-
 class Es2PlusClient:
-    """Calls an SM-DP+ as one operator. The caller chooses call ids, so that a repeated call is known as such."""
+    """Calls an SM-DP+ as one operator. The caller chooses call ids, so that a repeated call is known as such.
+
+    A call has three outcomes: it returns, it raises OrderRefused (nothing was done), or Unreachable (not known: ask
+    again under the same id).
+    """
 
     def __init__(self, http: GsmaClient, requester_id: str) -> None:
         self._http = http
@@ -48,9 +44,9 @@ class Es2PlusClient:
             profile_type=profile_type,
         )
         reply = await self._call("downloadOrder", request)
-        return Iccid.parse(str(reply.body["iccid"]))
+        return replies.ordered(reply.body)
 
-    async def confirm_order(
+    async def confirm_order(  # noqa: PLR0913 -- one argument for each member of the standard
         self,
         call_id: str,
         iccid: Iccid,
@@ -59,8 +55,12 @@ class Es2PlusClient:
         eid: Eid | None = None,
         matching_id: str | None = None,
         confirmation_code: str | None = None,
+        smds_address: str | None = None,
     ) -> Confirmation:
-        """5.3.2. Raises OrderRefused, Unreachable."""
+        """5.3.2. `matching_id` None leaves the choice to the SM-DP+, empty text asks for none.
+
+        `smds_address` has the order registered at that SM-DS. Raises OrderRefused, Unreachable.
+        """
         request = messages.ConfirmOrder(
             header=self._header(call_id),
             iccid=iccid.to_json(),
@@ -68,13 +68,10 @@ class Es2PlusClient:
             eid=str(eid) if eid else None,
             matching_id=matching_id,
             confirmation_code=confirmation_code,
+            smds_address=smds_address,
         )
         reply = await self._call("confirmOrder", request)
-        return Confirmation(
-            matching_id=str(reply.body["matchingId"]),
-            eid=str(reply.body.get("eid") or ""),
-            smdp_address=str(reply.body.get("smdpAddress") or ""),
-        )
+        return replies.confirmed(reply.body)
 
     async def cancel_order(
         self, call_id: str, iccid: Iccid, final_status: str, *, eid: Eid | None = None, matching_id: str | None = None
@@ -93,6 +90,25 @@ class Es2PlusClient:
         """5.3.4. Raises OrderRefused, Unreachable."""
         request = messages.ReleaseProfile(header=self._header(call_id), iccid=iccid.to_json())
         await self._call("releaseProfile", request)
+
+    async def profile_status(self, call_id: str, iccids: Sequence[Iccid]) -> tuple[ProfileStatus, ...]:
+        """Where profiles stand: a vendors' function, which many servers lack.
+
+        Raises OrderRefused, Unreachable, and transport.client.NotOffered where the server has no such function.
+        """
+        wanted = [messages.ProfileRef(iccid.to_json()) for iccid in iccids]
+        request = messages.GetProfileStatus(header=self._header(call_id), iccid_list=wanted)
+        return replies.statuses((await self._call("getProfileStatus", request)).body)
+
+    async def recover_profile(self, call_id: str, iccid: Iccid, profile_status: str) -> None:
+        """Bring a profile back into a state (Available, Released): a vendors' function, which many servers lack.
+
+        Raises OrderRefused, Unreachable, and transport.client.NotOffered where the server has no such function.
+        """
+        request = messages.RecoverProfile(
+            header=self._header(call_id), iccid=iccid.to_json(), profile_status=profile_status
+        )
+        await self._call("recoverProfile", request)
 
     def _header(self, call_id: str) -> messages.RequestHeader:
         return messages.RequestHeader(

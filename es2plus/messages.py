@@ -68,6 +68,25 @@ class ReleaseProfile(Request, frozen=True, rename="camel", kw_only=True):
     iccid: str
 
 
+class ProfileRef(msgspec.Struct, frozen=True, rename="camel"):
+    """One profile of a list."""
+
+    iccid: str
+
+
+class GetProfileStatus(Request, frozen=True, rename="camel", kw_only=True):
+    """Where profiles and their orders stand. No function of SGP.22: several vendors offer it in this form."""
+
+    iccid_list: list[ProfileRef]
+
+
+class RecoverProfile(Request, frozen=True, rename="camel", kw_only=True):
+    """Bring a profile back into a state, such as Released or Available. No function of SGP.22: a vendors' one."""
+
+    iccid: str
+    profile_status: str
+
+
 def decode(kind: type[_T], body: bytes) -> _T:
     """One request with a usable header. Raises Malformed with a sentence naming the member."""
     try:

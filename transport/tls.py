@@ -2,8 +2,18 @@
 
 from __future__ import annotations
 
+import secrets
 import ssl
+import tempfile
 from pathlib import Path
+
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    PrivateFormat,
+    load_pem_private_key,
+)
 
 _SUITES = "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-ECDSA-AES128-SHA256"
 
@@ -27,3 +37,43 @@ def client_context(ca: Path | None, certificate: Path | None = None, key: Path |
     if certificate is not None:
         context.load_cert_chain(certificate, key)
     return context
+
+
+class BadTls(ValueError):  # noqa: N818 -- the name is the outcome, as in rsp.errors
+    """Certificate, key or CA that cannot be used together; the text says which, and never shows them."""
+
+
+def peer_context(ca: str, certificate: str = "", key: str = "") -> ssl.SSLContext:
+    """A client's context for one peer, from PEM texts: trusts `ca` alone and shows `certificate` (leaf first).
+
+    Raises BadTls.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    # The CA may be one below a root, or the peer's own certificate: whatever was named is where trust ends.
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    try:
+        context.load_verify_locations(cadata=ca)
+    except (ssl.SSLError, ValueError):
+        raise BadTls("the CA is no certificate in PEM") from None
+    if certificate:
+        _show(context, certificate, key)
+    return context
+
+
+def _show(context: ssl.SSLContext, certificate: str, key: str) -> None:
+    """Load the pair. OpenSSL reads files only: there the key stands under a password that nobody else ever has."""
+    try:
+        private = load_pem_private_key(key.encode(), None)
+        password = secrets.token_urlsafe(32)
+        sealed = private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(password.encode()))
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        raise BadTls("the key is no private key in PEM without a password") from None
+    with tempfile.TemporaryDirectory() as folder:
+        shown, hidden = Path(folder, "certificate.pem"), Path(folder, "key.pem")
+        shown.write_text(certificate, encoding="utf-8")
+        hidden.write_bytes(sealed)
+        try:
+            context.load_cert_chain(shown, hidden, password)
+        except (ssl.SSLError, OSError, ValueError):
+            raise BadTls("the certificate is no certificate in PEM, or the key is not its key") from None

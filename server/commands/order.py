@@ -14,7 +14,8 @@ import typer
 from server.commands import order_reading
 
 if TYPE_CHECKING:
-    from es2plus.client import Confirmation, Es2PlusClient
+    from es2plus.client import Es2PlusClient
+    from es2plus.replies import Confirmation
     from rsp.identifiers import Iccid
 
 app = typer.Typer(

@@ -6,10 +6,12 @@ from typing import TypeVar
 
 import msgspec
 
+from es9plus.requests import CardResponse, InitiateAuthentication
 from rsp import tlv
 from rsp.errors import Malformed
 from rsp.identifiers import TransactionId
 from rsp.json_binding import decode_base64, encode_base64, execution_header
+from smdp.downloads import Authenticated, Initiated
 
 PREFIX = "/gsma/rsp2/es9plus"
 
@@ -17,100 +19,129 @@ _SUCCESS = execution_header()
 _T = TypeVar("_T", bound=msgspec.Struct)
 
 
-class InitiateAuthentication(msgspec.Struct, frozen=True, rename="camel"):
-    """Request; a header or members of later versions are passed over."""
+class _InitiateAuthentication(msgspec.Struct, frozen=True, rename="camel"):
+    """A header or members of later versions are passed over, here and below."""
 
     euicc_challenge: str
     euicc_info1: str
     smdp_address: str
 
 
-class AuthenticateClient(msgspec.Struct, frozen=True, rename="camel"):
-    """Request."""
-
+class _AuthenticateClient(msgspec.Struct, frozen=True, rename="camel"):
     transaction_id: str
     authenticate_server_response: str
 
 
-class GetBoundProfilePackage(msgspec.Struct, frozen=True, rename="camel"):
-    """Request."""
-
+class _GetBoundProfilePackage(msgspec.Struct, frozen=True, rename="camel"):
     transaction_id: str
     prepare_download_response: str
 
 
-class HandleNotification(msgspec.Struct, frozen=True, rename="camel"):
-    """Request."""
-
+class _HandleNotification(msgspec.Struct, frozen=True, rename="camel"):
     pending_notification: str
 
 
-class CancelSession(msgspec.Struct, frozen=True, rename="camel"):
-    """Request."""
-
+class _CancelSession(msgspec.Struct, frozen=True, rename="camel"):
     transaction_id: str
     cancel_session_response: str
 
 
-def decode(kind: type[_T], body: bytes) -> _T:
-    """One request. Raises Malformed with a sentence naming the member."""
+# Requests -------------------------------------------------------------------------------------------------------------
+
+
+def initiate_authentication(body: bytes) -> InitiateAuthentication:
+    """6.5.2.6."""
+    request = _decode(_InitiateAuthentication, body)
+    return InitiateAuthentication(
+        euicc_challenge=decode_base64(request.euicc_challenge, "euiccChallenge"),
+        euicc_info1=decode_base64(request.euicc_info1, "euiccInfo1"),
+        smdp_address=request.smdp_address,
+    )
+
+
+def authenticate_client(body: bytes) -> CardResponse:
+    """6.5.2.8."""
+    request = _decode(_AuthenticateClient, body)
+    return _response(request.transaction_id, request.authenticate_server_response, "authenticateServerResponse")
+
+
+def get_bound_profile_package(body: bytes) -> CardResponse:
+    """6.5.2.7."""
+    request = _decode(_GetBoundProfilePackage, body)
+    return _response(request.transaction_id, request.prepare_download_response, "prepareDownloadResponse")
+
+
+def handle_notification(body: bytes) -> bytes:
+    """6.5.2.9."""
+    return decode_base64(_decode(_HandleNotification, body).pending_notification, "pendingNotification")
+
+
+def cancel_session(body: bytes) -> CardResponse:
+    """6.5.2.10."""
+    request = _decode(_CancelSession, body)
+    return _response(request.transaction_id, request.cancel_session_response, "cancelSessionResponse")
+
+
+def _decode(kind: type[_T], body: bytes) -> _T:
     try:
         return msgspec.json.decode(body, type=kind)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Malformed(f"The body is not the JSON of this function: {error}") from None
 
 
-def initiated(
-    transaction_id: TransactionId, signed1: bytes, signature1: bytes, ci_key_id: bytes, certificate: bytes
-) -> bytes:
-    """Answer of InitiateAuthentication; the CI key id travels as OCTET STRING."""
+def _response(transaction_id: str, text: str, member: str) -> CardResponse:
+    return CardResponse(transaction_id=TransactionId.parse(transaction_id), response=decode_base64(text, member))
+
+
+# Answers --------------------------------------------------------------------------------------------------------------
+
+
+def initiated(answer: Initiated) -> bytes:
+    """6.5.2.6; the CI key id travels as OCTET STRING."""
     return (
         b'{"header":%b,"transactionId":"%b","serverSigned1":"%b","serverSignature1":"%b",'
         b'"euiccCiPKIdToBeUsed":"%b","serverCertificate":"%b"}'
     ) % (
         _SUCCESS,
-        str(transaction_id).encode(),
-        _b64(signed1),
-        _b64(signature1),
-        _b64(tlv.wrap(0x04, ci_key_id)),
-        _b64(certificate),
+        _hex(answer.transaction_id),
+        _b64(answer.server_signed1),
+        _b64(answer.server_signature1),
+        _b64(tlv.wrap(0x04, answer.ci_key_id)),
+        _b64(answer.certificate),
     )
 
 
-def authenticated(
-    transaction_id: TransactionId, metadata: bytes, signed2: bytes, signature2: bytes, certificate: bytes
-) -> bytes:
-    """Answer of AuthenticateClient."""
+def authenticated(answer: Authenticated) -> bytes:
+    """6.5.2.8."""
     return (
         b'{"header":%b,"transactionId":"%b","profileMetadata":"%b","smdpSigned2":"%b","smdpSignature2":"%b",'
         b'"smdpCertificate":"%b"}'
     ) % (
         _SUCCESS,
-        str(transaction_id).encode(),
-        _b64(metadata),
-        _b64(signed2),
-        _b64(signature2),
-        _b64(certificate),
+        _hex(answer.transaction_id),
+        _b64(answer.metadata),
+        _b64(answer.smdp_signed2),
+        _b64(answer.smdp_signature2),
+        _b64(answer.certificate),
     )
 
 
 def bound(transaction_id: TransactionId, package: bytes) -> bytes:
-    """Answer of GetBoundProfilePackage."""
+    """6.5.2.7."""
     return b'{"header":%b,"transactionId":"%b","boundProfilePackage":"%b"}' % (
         _SUCCESS,
-        str(transaction_id).encode(),
+        _hex(transaction_id),
         _b64(package),
     )
 
 
 def cancelled() -> bytes:
-    """Answer of CancelSession: nothing but the header."""
+    """6.5.2.10: nothing but the header."""
     return b'{"header":%b}' % _SUCCESS
 
 
-def member(text: str, name: str) -> bytes:
-    """The bytes of a base64 member. Raises Malformed naming it."""
-    return decode_base64(text, name)
+def _hex(transaction_id: TransactionId) -> bytes:
+    return str(transaction_id).encode()
 
 
 def _b64(data: bytes) -> bytes:

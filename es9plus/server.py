@@ -1,16 +1,19 @@
-"""ES9+ as HTTP: five functions of the JSON binding (SGP.22 5.6, 6.5.2.6 to 6.5.2.10)."""
+"""ES9+ as HTTP: five functions, in the JSON binding and the ASN.1 binding (SGP.22 5.6, 6.5.2.6 to 6.5.2.10, 6.6)."""
 
 from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from functools import partial
 
 import structlog
 from aiohttp import web
 
-from es9plus import messages
-from rsp.identifiers import TransactionId
+from es9plus import asn1, messages, requests
+from es9plus.requests import CardResponse, Spelling
 from smdp.cancellation import Cancellation
 from smdp.downloads import Downloads
 from smdp.notification import Notifications
-from transport.functions import Interface
+from transport.functions import Choose, Chosen, Interface
 
 
 class Es9Plus:
@@ -20,72 +23,59 @@ class Es9Plus:
         self._downloads = downloads
         self._cancellation = cancellation
         self._notifications = notifications
+        self._functions: dict[str, Callable[[Spelling, web.Request, bytes], Awaitable[bytes | None]]] = {
+            requests.INITIATE_AUTHENTICATION: self.initiate_authentication,
+            requests.AUTHENTICATE_CLIENT: self.authenticate_client,
+            requests.GET_BOUND_PROFILE_PACKAGE: self.get_bound_profile_package,
+            requests.HANDLE_NOTIFICATION: self.handle_notification,
+            requests.CANCEL_SESSION: self.cancel_session,
+        }
 
     def routes(self, interface: Interface) -> list[web.RouteDef]:
         """The routes of the JSON binding."""
-        return [
-            interface.route("initiateAuthentication", self.initiate_authentication),
-            interface.route("authenticateClient", self.authenticate_client),
-            interface.route("getBoundProfilePackage", self.get_bound_profile_package),
-            interface.route("handleNotification", self.handle_notification),
-            interface.route("cancelSession", self.cancel_session),
-        ]
+        return [interface.route(name, partial(call, messages)) for name, call in self._functions.items()]
 
-    async def initiate_authentication(self, _: web.Request, body: bytes) -> bytes:
+    def choosing(self, interface: Interface) -> Choose:
+        """What the one path of the ASN.1 binding asks about a body: which function of `interface` it calls."""
+        chosen = {
+            name: Chosen(interface=interface, function=name, call=partial(call, asn1))
+            for name, call in self._functions.items()
+        }
+        return lambda body: chosen[asn1.function_of(body)]
+
+    async def initiate_authentication(self, spelling: Spelling, _: web.Request, body: bytes) -> bytes:
         """5.6.1."""
-        request = messages.decode(messages.InitiateAuthentication, body)
+        request = spelling.initiate_authentication(body)
         answer = await self._downloads.initiate_authentication(
-            messages.member(request.euicc_challenge, "euiccChallenge"),
-            messages.member(request.euicc_info1, "euiccInfo1"),
-            request.smdp_address,
+            request.euicc_challenge, request.euicc_info1, request.smdp_address
         )
         structlog.contextvars.bind_contextvars(transaction_id=str(answer.transaction_id))
-        return messages.initiated(
-            answer.transaction_id,
-            answer.server_signed1,
-            answer.server_signature1,
-            answer.ci_key_id,
-            answer.certificate,
-        )
+        return spelling.initiated(answer)
 
-    async def authenticate_client(self, _: web.Request, body: bytes) -> bytes:
+    async def authenticate_client(self, spelling: Spelling, _: web.Request, body: bytes) -> bytes:
         """5.6.3."""
-        request = messages.decode(messages.AuthenticateClient, body)
-        transaction_id = _transaction(request.transaction_id)
-        answer = await self._downloads.authenticate_client(
-            transaction_id, messages.member(request.authenticate_server_response, "authenticateServerResponse")
-        )
-        return messages.authenticated(
-            answer.transaction_id, answer.metadata, answer.smdp_signed2, answer.smdp_signature2, answer.certificate
+        request = _logged(spelling.authenticate_client(body))
+        return spelling.authenticated(
+            await self._downloads.authenticate_client(request.transaction_id, request.response)
         )
 
-    async def get_bound_profile_package(self, _: web.Request, body: bytes) -> bytes:
+    async def get_bound_profile_package(self, spelling: Spelling, _: web.Request, body: bytes) -> bytes:
         """5.6.2."""
-        request = messages.decode(messages.GetBoundProfilePackage, body)
-        transaction_id = _transaction(request.transaction_id)
-        package = await self._downloads.get_bound_profile_package(
-            transaction_id, messages.member(request.prepare_download_response, "prepareDownloadResponse")
-        )
-        return messages.bound(transaction_id, package)
+        request = _logged(spelling.get_bound_profile_package(body))
+        package = await self._downloads.get_bound_profile_package(request.transaction_id, request.response)
+        return spelling.bound(request.transaction_id, package)
 
-    async def handle_notification(self, _: web.Request, body: bytes) -> None:
+    async def handle_notification(self, spelling: Spelling, _: web.Request, body: bytes) -> None:
         """5.6.4: 204 once the bytes are committed, whatever they say."""
-        request = messages.decode(messages.HandleNotification, body)
-        await self._notifications.handle_notification(
-            messages.member(request.pending_notification, "pendingNotification")
-        )
+        await self._notifications.handle_notification(spelling.handle_notification(body))
 
-    async def cancel_session(self, _: web.Request, body: bytes) -> bytes:
+    async def cancel_session(self, spelling: Spelling, _: web.Request, body: bytes) -> bytes:
         """5.6.5."""
-        request = messages.decode(messages.CancelSession, body)
-        transaction_id = _transaction(request.transaction_id)
-        await self._cancellation.cancel_session(
-            transaction_id, messages.member(request.cancel_session_response, "cancelSessionResponse")
-        )
-        return messages.cancelled()
+        request = _logged(spelling.cancel_session(body))
+        await self._cancellation.cancel_session(request.transaction_id, request.response)
+        return spelling.cancelled()
 
 
-def _transaction(text: str) -> TransactionId:
-    transaction_id = TransactionId.parse(text)
-    structlog.contextvars.bind_contextvars(transaction_id=str(transaction_id))
-    return transaction_id
+def _logged(request: CardResponse) -> CardResponse:
+    structlog.contextvars.bind_contextvars(transaction_id=str(request.transaction_id))
+    return request

@@ -5,11 +5,11 @@ from __future__ import annotations
 from transport.functions import Binding
 
 PREFIX = "/gsma/rsp2"
-FUNCTION = "asn1"
+PATH = "asn1"
 """The ASN.1 binding has one path; the tag of a message says which function it calls."""
 
 MEDIA_TYPE = "application/x-gsma-rsp-asn1"
-BINDING = Binding(media_type=MEDIA_TYPE, answer_type=MEDIA_TYPE, protocol="gsma/rsp/v2.1.0", has_status_codes=False)
+BINDING = Binding(media_type=MEDIA_TYPE, answer_type=MEDIA_TYPE, protocol="gsma/rsp/v2.1.0")
 
 GET_EIM_PACKAGE = 0xBF4F
 PROVIDE_EIM_PACKAGE_RESULT = 0xBF50

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+
 import structlog
 from aiohttp import web
 
@@ -10,7 +12,7 @@ from eim.results import Results
 from esipa import messages
 from rsp import esep
 from rsp.errors import Malformed
-from transport.functions import Interface
+from transport.functions import Choose, Chosen, Interface
 
 
 class Esipa:
@@ -19,26 +21,32 @@ class Esipa:
     def __init__(self, polling: Polling, results: Results) -> None:
         self._polling = polling
         self._results = results
-        self._functions = {
-            messages.GET_EIM_PACKAGE: self.get_eim_package,
-            messages.PROVIDE_EIM_PACKAGE_RESULT: self.provide_eim_package_result,
-            messages.HANDLE_NOTIFICATION: self.handle_notification,
+        self._functions: dict[int, tuple[str, Callable[[web.Request, bytes], Awaitable[bytes | None]]]] = {
+            messages.GET_EIM_PACKAGE: ("getEimPackage", self.get_eim_package),
+            messages.PROVIDE_EIM_PACKAGE_RESULT: ("provideEimPackageResult", self.provide_eim_package_result),
+            messages.HANDLE_NOTIFICATION: ("handleNotification", self.handle_notification),
         }
 
-    def routes(self, interface: Interface) -> list[web.RouteDef]:
-        """The one route of the ASN.1 binding."""
-        return [interface.route(messages.FUNCTION, self.dispatch)]
+    def choosing(self, interface: Interface) -> Choose:
+        """What the one path of the ASN.1 binding asks about a body: which function of `interface` its first tag names.
 
-    async def dispatch(self, _: web.Request, body: bytes) -> bytes | None:
-        """Call the function that the first tag names. Raises Malformed for one that is none of ESipa's."""
-        tag = esep.first_tag(body)
-        call = self._functions.get(tag)
-        if call is None:
-            raise Malformed(f"{tag:X} is no function of ESipa here: send BF4F, BF50 or BF3D")
-        structlog.contextvars.bind_contextvars(message=call.__name__)
-        return await call(body)
+        Raises Malformed for one that is none of ESipa's.
+        """
+        chosen = {
+            tag: Chosen(interface=interface, function=name, call=call) for tag, (name, call) in self._functions.items()
+        }
 
-    async def get_eim_package(self, body: bytes) -> bytes:
+        def choose(body: bytes) -> Chosen:
+            tag = esep.first_tag(body)
+            found = chosen.get(tag)
+            if found is None:
+                known = ", ".join(f"{tag:X}" for tag in chosen)
+                raise Malformed(f"{tag:X} is no function of ESipa here: send one of {known}")
+            return found
+
+        return choose
+
+    async def get_eim_package(self, _: web.Request, body: bytes) -> bytes:
         """GetEimPackage: one package, or why there is none."""
         try:
             request = esep.parse_get_eim_package(body)
@@ -49,10 +57,10 @@ class Esipa:
         structlog.contextvars.bind_contextvars(eid=str(request.eid))
         return await self._polling.get_eim_package(request)
 
-    async def provide_eim_package_result(self, body: bytes) -> bytes:
+    async def provide_eim_package_result(self, _: web.Request, body: bytes) -> bytes:
         """ProvideEimPackageResult: acknowledged once the bytes are committed, whatever they say."""
         return await self._results.provide_eim_package_result(body)
 
-    async def handle_notification(self, body: bytes) -> None:
+    async def handle_notification(self, _: web.Request, body: bytes) -> None:
         """HandleNotification: 204 once the bytes are committed, whatever they say."""
         await self._results.handle_notification(body)

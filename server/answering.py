@@ -12,6 +12,7 @@ from aiohttp import web
 
 from es2plus import messages as es2_messages
 from es2plus.server import Es2Plus
+from es9plus import asn1
 from es9plus import messages as es9_messages
 from es9plus.server import Es9Plus
 from esipa import messages as esipa_messages
@@ -19,10 +20,10 @@ from esipa.server import Esipa
 from server.operations import Operations
 from server.settings import Settings
 from server.wiring import Services
-from transport.functions import Gate, Interface, Limits
+from transport.functions import Choose, Chosen, Gate, Interface, Limits
 from transport.listening import Patience, listening
 from transport.throttle import Throttle
-from transport.tls import server_context
+from transport.tls import also_named, server_context
 
 _HANDSHAKE_SECONDS = 10.0
 _IDLE_SECONDS = 75.0
@@ -69,20 +70,52 @@ def _interfaces(services: Services, gate: Gate) -> list[tuple[web.Application, s
         throttle=throttle,
     )
     es2 = Interface(name="es2plus", prefix=es2_messages.PREFIX, limits=limits, metrics=services.metrics, gate=gate)
-    devices = Es9Plus(services.downloads, services.cancellation, services.notifications).routes(es9)
     operators = Es2Plus(services.ordering, services.directory).routes(es2)
-    found = [
-        (es9.application(devices), "es9", server_context(pki.tls_certificate, pki.tls_key)),
+    return [
+        *_devices(services, es9),
         (es2.application(operators), "es2", server_context(pki.tls_certificate, pki.tls_key, pki.operator_ca)),
+        (
+            services.api.application(settings, services.metrics, gate),
+            "api",
+            server_context(pki.tls_certificate, pki.tls_key),
+        ),
     ]
-    if services.eim is not None and pki.eim is not None:
-        esipa = replace(es9, name="esipa", prefix=esipa_messages.PREFIX, binding=esipa_messages.BINDING)
-        iot_devices = Esipa(services.eim.polling, services.eim.results).routes(esipa)
-        context = server_context(pki.eim.tls_certificate, pki.eim.tls_key)
-        found.append((esipa.application(iot_devices), "eim", context))
-    northbound = services.api.application(settings, services.metrics, gate)
-    found.append((northbound, "api", server_context(pki.tls_certificate, pki.tls_key)))
-    return found
+
+
+def _devices(services: Services, es9: Interface) -> list[tuple[web.Application, str, ssl.SSLContext]]:
+    """The listeners of ES9+ and ESipa: two, or one where the settings give both the same address.
+
+    On one address the ASN.1 path is told apart by the first tag, and the certificate by the name a device asks for.
+    """
+    settings, pki, eim = services.settings, services.pki, services.eim
+    devices = Es9Plus(services.downloads, services.cancellation, services.notifications)
+    binding = replace(es9, prefix=asn1.PREFIX, binding=asn1.BINDING)
+    functions = devices.choosing(binding)
+    context = server_context(pki.tls_certificate, pki.tls_key)
+    if eim is None or pki.eim is None:
+        return [(_es9_application(es9, devices, binding, functions), "es9", context)]
+    esipa = replace(es9, name="esipa", prefix=esipa_messages.PREFIX, binding=esipa_messages.BINDING)
+    iot_functions = Esipa(eim.polling, eim.results).choosing(esipa)
+    iot_context = server_context(pki.eim.tls_certificate, pki.eim.tls_key)
+    if settings.shares_es9_listener:
+        functions = _by_first_tag(functions, iot_functions)
+        also_named(context, settings.eim_names, iot_context)
+        return [(_es9_application(es9, devices, binding, functions), "es9", context)]
+    return [
+        (_es9_application(es9, devices, binding, functions), "es9", context),
+        (esipa.application([esipa.choosing_route(esipa_messages.PATH, iot_functions)]), "eim", iot_context),
+    ]
+
+
+def _es9_application(es9: Interface, devices: Es9Plus, binding: Interface, functions: Choose) -> web.Application:
+    return es9.application([*devices.routes(es9), binding.choosing_route(asn1.PATH, functions)])
+
+
+def _by_first_tag(functions: Choose, iot_functions: Choose) -> Choose:
+    def choose(body: bytes) -> Chosen:
+        return (functions if body[:1] == bytes((asn1.REMOTE_PROFILE_PROVISIONING,)) else iot_functions)(body)
+
+    return choose
 
 
 @asynccontextmanager

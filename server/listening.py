@@ -19,8 +19,11 @@ def reserved(settings: Settings) -> Iterator[dict[str, int]]:
     port somebody else already listens on is refused here instead of being shared with a stranger by accident.
     """
     with ExitStack() as stack:
-        ports = {}
+        ports: dict[str, int] = {}
         for name in LISTENERS:
+            if name == "eim" and settings.shares_es9_listener:
+                ports[name] = ports["es9"]
+                continue
             held = stack.enter_context(
                 _hold(name, getattr(settings, f"{name}_host"), getattr(settings, f"{name}_port"))
             )

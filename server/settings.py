@@ -64,7 +64,9 @@ class Settings:
     es2_host: str = _key("127.0.0.1", Host(), "address ES2+ (operators) listens on")
     es2_port: int = _key(8444, _PORT, "port of ES2+; 0 takes a free one")
     eim_host: str = _key("127.0.0.1", Host(), "address ESipa (IoT devices) listens on")
-    eim_port: int = _key(8445, _PORT, "port of ESipa; 0 takes a free one")
+    eim_port: int = _key(
+        8445, _PORT, "port of ESipa; 0 takes a free one; host and port of ES9+ make one listener of both"
+    )
     api_host: str = _key("127.0.0.1", Host(), "address the API listens on")
     api_port: int = _key(8446, _PORT, "port of the API; 0 takes a free one")
     ops_host: str = _key("127.0.0.1", Host(), "address health and metrics listen on")
@@ -105,6 +107,11 @@ class Settings:
     log_format: str = _key("json", Choice(("json", "console")), "one JSON object a line, or lines for people")
     metrics_dir: Path = _below_data_dir("metrics", "folder in which the processes add up their metrics")
     sources: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
+
+    @property
+    def shares_es9_listener(self) -> bool:
+        """Whether ESipa is answered on the address of ES9+."""
+        return self.eim_port != 0 and (self.eim_host, self.eim_port) == (self.es9_host, self.es9_port)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -213,7 +213,7 @@ class EimStage:
         async with (
             aiohttp.ClientSession() as session,
             session.post(
-                f"https://127.0.0.1:{self.port}{messages.PREFIX}/{messages.FUNCTION}",
+                f"https://127.0.0.1:{self.port}{messages.PREFIX}/{messages.PATH}",
                 data=body,
                 headers={"Content-Type": messages.MEDIA_TYPE, **headers},
                 ssl=trust(self.ca_file()),
@@ -232,7 +232,8 @@ def application(eim: Eim) -> Any:
         metrics=HttpMetrics(CollectorRegistry()),
         binding=messages.BINDING,
     )
-    return interface.application(Esipa(eim.polling, eim.results).routes(interface))
+    choose = Esipa(eim.polling, eim.results).choosing(interface)
+    return interface.application([interface.choosing_route(messages.PATH, choose)])
 
 
 def put_on(card: IotCard, iccid: Iccid, notifications: bytes = b"") -> None:

@@ -38,19 +38,31 @@ _SERVER = {hdrs.SERVER: SERVER}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Binding:
-    """How functions are written: the media type of requests, the headers of answers, whether failures have a body.
+    """How functions are written: the media type of requests, the headers of answers, and how they are refused.
 
-    The JSON binding answers a refused function with a header of status codes; in the ASN.1 binding each function has
-    errors of its own, and a request that cannot be read is answered in words.
+    `refusal(function, refused)` is the body that tells a client of a refusal; None where functions tell of theirs
+    themselves. The JSON binding has a status code for requests that cannot be read; elsewhere they are answered in
+    words.
     """
 
     media_type: str
     answer_type: str
     protocol: str
-    has_status_codes: bool = True
+    refusal: Callable[[str, Refused], bytes] | None = None
+    has_status_codes: bool = False
 
 
-JSON_BINDING = Binding(media_type=JSON, answer_type="application/json;charset=UTF-8", protocol="gsma/rsp/v2.5.0")
+def _refusal_header(_: str, refused: Refused) -> bytes:
+    return b'{"header":%b}' % failure_header(refused.status, refused.detail, refused.subject_identifier)
+
+
+JSON_BINDING = Binding(
+    media_type=JSON,
+    answer_type="application/json;charset=UTF-8",
+    protocol="gsma/rsp/v2.5.0",
+    refusal=_refusal_header,
+    has_status_codes=True,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +93,10 @@ class Turned(Exception):  # noqa: N818 -- the name is the outcome
 
 
 Function = Callable[[web.Request, bytes], Awaitable[bytes | None]]
-"""Takes the request (for identity only) and its body; returns the JSON answer, or None for 204."""
+"""Takes the request (for identity only) and its body; returns the body of the answer, or None for 204."""
+
+Choose = Callable[[bytes], "Chosen"]
+"""Finds the function that a body calls. Raises Malformed with a sentence that says what to send instead."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,30 +127,44 @@ class Interface:
 
     def route(self, function: str, call: Function) -> web.RouteDef:
         """POST `prefix`/`function`, answered by `call`."""
+        chosen = Chosen(interface=self, function=function, call=call)
 
         async def handle(request: web.Request) -> web.Response:
-            return await self._answer(function, call, request)
+            return await self._answer(function, lambda _: chosen, request)
 
         return web.post(f"{self.prefix}/{function}", handle)
 
-    async def _answer(self, function: str, call: Function, request: web.Request) -> web.Response:
+    def choosing_route(self, path: str, choose: Choose) -> web.RouteDef:
+        """POST `prefix`/`path`, answered by whichever function `choose` finds in the body: also one of a neighbour.
+
+        Limits, gate and throttle are those of this interface.
+        """
+
+        async def handle(request: web.Request) -> web.Response:
+            return await self._answer(path, choose, request)
+
+        return web.post(f"{self.prefix}/{path}", handle)
+
+    async def _answer(self, function: str, choose: Choose, request: web.Request) -> web.Response:
         started = time.perf_counter()
         structlog.contextvars.clear_contextvars()
+        interface = self
         try:
             if not self.gate.open:
                 raise Turned(status=503, text="This process is stopping. Try again.")
             self._admit(request)
             body = await read_body(request, self.limits, self.binding.media_type)
             started = time.perf_counter()
-            response = _success(await call(request, body), self.binding)
+            chosen = choose(body)
+            interface, function = chosen.interface, chosen.function
+            response = _success(await chosen.call(request, body), interface.binding)
         except Exception as error:  # noqa: BLE001 -- the one place that turns errors into answers
-            response = self._failure(function, error)
-        response.headers[_PROTOCOL] = self.binding.protocol
+            response = interface._failure(function, error)
+        response.headers[_PROTOCOL] = interface.binding.protocol
         elapsed = time.perf_counter() - started
-        self.metrics.answered(self.name, function, elapsed)
-        _log.info(
-            "answered", interface=self.name, function=function, status=response.status, ms=round(elapsed * 1000, 2)
-        )
+        name = interface.name
+        interface.metrics.answered(name, function, elapsed)
+        _log.info("answered", interface=name, function=function, status=response.status, ms=round(elapsed * 1000, 2))
         return response
 
     def _admit(self, request: web.Request) -> None:
@@ -157,11 +186,11 @@ class Interface:
         return response
 
     def _failure(self, function: str, error: Exception) -> web.Response:
-        if isinstance(error, Refused):
+        if isinstance(error, Refused) and self.binding.refusal:
             codes = (error.status.subject, error.status.reason)
             self.metrics.refused(self.name, function, codes)
             _log.info("refused", interface=self.name, function=function, code="/".join(codes), why=error.detail)
-            return _failed(200, error.status, error.detail, error.subject_identifier)
+            return _success(self.binding.refusal(function, error), self.binding)
         if isinstance(error, Malformed) and not self.binding.has_status_codes:
             _log.info("malformed", why=str(error))
             error = Turned(status=400, text=str(error))
@@ -170,24 +199,31 @@ class Interface:
         return response
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chosen:
+    """The function a body calls, and the interface it belongs to: its name in logs, its binding."""
+
+    interface: Interface
+    function: str
+    call: Function
+
+
 def _success(answer: bytes | None, binding: Binding) -> web.Response:
     if answer is None:
         return web.Response(status=204, headers=_SERVER)
     return web.Response(body=answer, headers={**_SERVER, hdrs.CONTENT_TYPE: binding.answer_type})
 
 
-def _failed(http: int, status: Status, detail: str = "", subject_identifier: str = "") -> web.Response:
-    header = failure_header(status, detail, subject_identifier)
-    return web.Response(
-        status=http, body=b'{"header":%b}' % header, headers={**_SERVER, hdrs.CONTENT_TYPE: JSON_BINDING.answer_type}
-    )
+def _malformed(error: Malformed) -> web.Response:
+    body = _refusal_header("", Refused(Status.MALFORMED, str(error)))
+    return web.Response(status=400, body=body, headers={**_SERVER, hdrs.CONTENT_TYPE: JSON_BINDING.answer_type})
 
 
 def _fault(error: Exception) -> web.Response:
     """What is no answer of a function: the request was wrong, we are away, or we are broken."""
     if isinstance(error, Malformed):
         _log.info("malformed", why=str(error))
-        return _failed(400, Status.MALFORMED, str(error))
+        return _malformed(error)
     if isinstance(error, AWAY):
         _log.warning("unavailable", why=type(error).__name__)
         return _turned(503, "The server cannot reach its database or vault. Try again.")

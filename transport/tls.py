@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import ssl
 import tempfile
+from collections.abc import Collection
 from pathlib import Path
 
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -28,6 +29,16 @@ def server_context(certificate: Path, key: Path, client_ca: Path | None = None) 
         context.load_verify_locations(client_ca)
         context.verify_mode = ssl.CERT_REQUIRED
     return context
+
+
+def also_named(context: ssl.SSLContext, names: Collection[str], other: ssl.SSLContext) -> None:
+    """Let a listener with `context` answer as `other` whoever asks for one of `names` (SNI, lower case)."""
+
+    def by_name(connection: ssl.SSLObject | ssl.SSLSocket, name: str | None, _: ssl.SSLContext) -> None:
+        if name is not None and name.lower() in names:
+            connection.context = other
+
+    context.sni_callback = by_name
 
 
 def client_context(ca: Path | None, certificate: Path | None = None, key: Path | None = None) -> ssl.SSLContext:

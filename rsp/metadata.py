@@ -1,6 +1,7 @@
 """Profile metadata: what device and card are told of a profile before it is loaded (SGP.22 5.5.3, StoreMetadata).
 
-Unknown members, among them the vendor data BF22 and BF23, are kept as received and sent on after the known ones.
+ecallIndication and fallbackAllowed are members of SGP.32. Unknown members are kept as received and sent on after the
+known ones.
 """
 
 from __future__ import annotations
@@ -15,11 +16,14 @@ from rsp.errors import Malformed
 from rsp.identifiers import Iccid, fqdn
 from rsp.plmn import plmn_to_bytes, plmn_to_text
 from rsp.tlv import Tlv
+from rsp.vendor_data import check_vendor_data
 
 TAG = 0xBF25
 MAX_SERVICE_PROVIDER_NAME = 32
 MAX_PROFILE_NAME = 64
 MAX_ICON = 1024
+MAX_READY = 16 * 1024
+"""Bytes of metadata that an operator may bring: many times what the members of the standard hold."""
 
 _ICCID = 0x5A
 _PROVIDER = 0x91
@@ -30,9 +34,18 @@ _CLASS = 0x95
 _NOTIFICATIONS = 0xB6
 _OWNER = 0xB7
 _RULES = 0x99
+_STORED_DATA = 0xBF22
+_OTHER_DATA = 0xBF23
+_ECALL = 0x9F7B
+_FALLBACK = 0x9F67
 _AnyEnum = TypeVar("_AnyEnum", bound=Enum)
 _AnyIntEnum = TypeVar("_AnyIntEnum", bound=IntEnum)
-_KNOWN = frozenset({_ICCID, _PROVIDER, _NAME, _ICON_TYPE, _ICON, _CLASS, _NOTIFICATIONS, _OWNER, _RULES})
+_PICTURE = (_ICON_TYPE, _ICON)
+_SERVICE_DATA = (_STORED_DATA, _OTHER_DATA)
+_FLAGS = (_ECALL, _FALLBACK)
+_KNOWN = frozenset(
+    {_ICCID, _PROVIDER, _NAME, *_PICTURE, _CLASS, _NOTIFICATIONS, _OWNER, _RULES, *_SERVICE_DATA, *_FLAGS}
+)
 
 
 class ProfileClass(IntEnum):
@@ -75,7 +88,8 @@ class NotificationConfiguration:
     address: str
 
     def __post_init__(self) -> None:
-        fqdn(self.address)
+        if fqdn(self.address) != self.address.lower():
+            raise Malformed(f"{self.address!r} is no notification address: give a host name without a port")
 
     def encode(self) -> bytes:
         """One NotificationConfigurationInformation."""
@@ -135,7 +149,11 @@ class OperatorId:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProfileMetadata:
-    """StoreMetadataRequest. Names are limited in characters, the icon in bytes; `extra` is whole TLVs, as received."""
+    """StoreMetadataRequest. Names are limited in characters, the icon in bytes; `extra` is whole TLVs, as received.
+
+    `stored_data` and `other_data` are the whole objects serviceSpecificDataStoredInEuicc (BF22) and
+    serviceSpecificDataNotStoredInEuicc (BF23), the latter for the device alone.
+    """
 
     iccid: Iccid
     service_provider_name: str
@@ -146,6 +164,10 @@ class ProfileMetadata:
     notifications: tuple[NotificationConfiguration, ...] = ()
     owner: OperatorId | None = None
     policy_rules: frozenset[PolicyRule] = frozenset()
+    stored_data: bytes | None = None
+    other_data: bytes | None = None
+    ecall_indication: bool | None = None
+    fallback_allowed: bool | None = None
     extra: bytes = b""
 
     def __post_init__(self) -> None:
@@ -155,6 +177,9 @@ class ProfileMetadata:
             raise Malformed(f"an icon is at most {MAX_ICON} bytes, this one has {len(self.icon)}")
         if self.icon is not None and self.icon_type is None:
             raise Malformed("an icon needs its iconType: state JPG or PNG")
+        for tag, data in zip(_SERVICE_DATA, (self.stored_data, self.other_data), strict=True):
+            if data is not None:
+                check_vendor_data(tlv.read_only(data, tag))
         known = [found.tag for found in tlv.objects(self.extra) if found.tag in _KNOWN]
         if known:
             raise Malformed(f"extra holds the known member {known[0]:X}: use the field of its name")
@@ -179,6 +204,14 @@ class ProfileMetadata:
             yield tlv.wrap(_OWNER, self.owner.encode())
         if self.policy_rules:
             yield tlv.wrap(_RULES, _named_bits(self.policy_rules))
+        yield from self._optional_members()
+
+    def _optional_members(self) -> Iterable[bytes]:
+        yield self.stored_data or b""
+        yield self.other_data or b""
+        for tag, flag in zip(_FLAGS, (self.ecall_indication, self.fallback_allowed), strict=True):
+            if flag is not None:
+                yield tlv.wrap(tag, b"\xff" if flag else b"\x00")
 
     @classmethod
     def parse(cls, data: bytes) -> ProfileMetadata:
@@ -202,12 +235,48 @@ class ProfileMetadata:
             else (),
             owner=OperatorId.parse(owner) if owner else None,
             policy_rules=_read_bits(rules, PolicyRule) if rules else frozenset(),
+            stored_data=_raw(members.get(_STORED_DATA)),
+            other_data=_raw(members.get(_OTHER_DATA)),
+            ecall_indication=_read_flag(members.get(_ECALL)),
+            fallback_allowed=_read_flag(members.get(_FALLBACK)),
             extra=b"".join(found.raw for tag, found in members.items() if tag not in _KNOWN),
         )
 
 
+def read_ready(data: bytes) -> ProfileMetadata:
+    """The metadata an operator has coded: BF25 in DER, what this release does not know behind what it knows.
+
+    `encode` of the result is `data` again, byte for byte. Raises Malformed, also where a card would not read it.
+    """
+    if len(data) > MAX_READY:
+        raise Malformed(f"profile metadata is at most {MAX_READY} bytes, this has {len(data)}")
+    metadata = ProfileMetadata.parse(data)
+    coded = metadata.encode()
+    if coded != data:
+        place = next(
+            (place for place, (ours, theirs) in enumerate(zip(coded, data, strict=False)) if ours != theirs), 0
+        )
+        raise Malformed(
+            f"the profile metadata is not DER at byte {place}: send the members in the order of the standard, unknown "
+            "ones last, with shortest lengths and without a default value"
+        )
+    return metadata
+
+
 def _value(found: Tlv | None) -> bytes | None:
     return None if found is None else found.value
+
+
+def _raw(found: Tlv | None) -> bytes | None:
+    return None if found is None else found.raw
+
+
+def _read_flag(found: Tlv | None) -> bool | None:
+    if found is None:
+        return None
+    if found.value not in (b"\x00", b"\xff"):
+        raise Malformed(f"tag {found.tag:X} is not a boolean: send 00 or FF")
+    return found.value == b"\xff"
 
 
 def _check_name(what: str, text: str, limit: int) -> None:

@@ -9,8 +9,9 @@ from pathlib import Path
 
 from rsp.errors import Malformed, Unavailable
 from rsp.identifiers import Iccid
+from smdp.offer import Offer
 from smdp.ports import ProfileExists
-from smdp.stocking import Offer, Stocking
+from smdp.stocking import Stocking
 from store.stock import Stock
 
 
@@ -43,6 +44,7 @@ class FileResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Judged:
+    entry: Entry
     result: FileResult
     package: bytes = b""
 
@@ -51,46 +53,57 @@ class _Judged:
         return self.result.result is Result.NOT_STORED
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One file and how its profile is offered."""
+
+    file: Path
+    offer: Offer
+
+
 class FileImport:
     """Imports files for one operator. `existing` is the result of a profile that is in stock: skipped or refused."""
 
-    def __init__(self, stocking: Stocking, stock: Stock, owner_id: int, offer: Offer, existing: Result) -> None:
+    def __init__(self, stocking: Stocking, stock: Stock, owner_id: int, existing: Result) -> None:
         self._stocking = stocking
         self._stock = stock
         self._owner_id = owner_id
-        self._offer = offer
         self._existing = existing
 
-    async def run(self, files: Sequence[Path]) -> list[FileResult]:
+    async def run(self, entries: Sequence[Entry]) -> list[FileResult]:
         """A result for each file, in their order. Nothing is stored when one of them is refused."""
-        judged = await self._judge(files)
+        judged = await self._judge(entries)
         if not any(one.result.result is Result.REFUSED for one in judged):
             return await self._store(judged)
         reason = "another file was refused"
         return [replace(one.result, reason=reason) if one.waits else one.result for one in judged]
 
-    async def _judge(self, files: Sequence[Path]) -> list[_Judged]:
+    async def _judge(self, entries: Sequence[Entry]) -> list[_Judged]:
         """What is not stored yet and could be is NOT_STORED."""
-        judged = [self._read(file) for file in files]
+        judged = [self._read(entry) for entry in entries]
         known = await self._stock.known([one.result.iccid for one in judged if one.result.iccid])
         seen: dict[Iccid, str] = dict.fromkeys(known, "is in stock already")
         for place, one in enumerate(judged):
             iccid = one.result.iccid
             if iccid in seen:
                 reason = f"a profile with ICCID {iccid} {seen[iccid]}"
-                judged[place] = _Judged(result=replace(one.result, result=self._existing, reason=reason))
+                result = replace(one.result, result=self._existing, reason=reason)
+                judged[place] = _Judged(entry=one.entry, result=result)
             elif iccid:
                 seen[iccid] = f"is in {one.result.file}, too"
         return judged
 
-    def _read(self, file: Path) -> _Judged:
+    def _read(self, entry: Entry) -> _Judged:
+        name = str(entry.file)
         try:
-            package = file.read_bytes()
-            iccid = self._stocking.judge(package, self._offer).iccid
+            package = entry.file.read_bytes()
+            iccid = self._stocking.judge(package, entry.offer).iccid
         except (OSError, Malformed) as error:
             text = str(error.strerror or error) if isinstance(error, OSError) else str(error)
-            return _Judged(result=FileResult(file=str(file), iccid=None, result=Result.REFUSED, reason=text))
-        return _Judged(result=FileResult(file=str(file), iccid=iccid, result=Result.NOT_STORED), package=package)
+            refused = FileResult(file=name, iccid=None, result=Result.REFUSED, reason=text)
+            return _Judged(entry=entry, result=refused)
+        result = FileResult(file=name, iccid=iccid, result=Result.NOT_STORED)
+        return _Judged(entry=entry, result=result, package=package)
 
     async def _store(self, judged: Sequence[_Judged]) -> list[FileResult]:
         """One by one; after the database has gone away the rest stays as it is."""
@@ -108,7 +121,7 @@ class FileImport:
 
     async def _stored(self, one: _Judged) -> FileResult:
         try:
-            await self._stocking.import_profile(self._owner_id, one.package, self._offer)
+            await self._stocking.import_profile(self._owner_id, one.package, one.entry.offer)
         except ProfileExists as error:
             return replace(one.result, result=self._existing, reason=str(error))
         except Unavailable as error:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from rsp.errors import Malformed
 from rsp.identifiers import Iccid
 from rsp.personalisation import Personalisation
-from smdp.stocking import Offer
+from smdp.offer import Offer
 
 TEST_RANGE = "898800"
 """First digits of the ICCIDs that are made up unless somebody names others; 19 digits with the check digit."""

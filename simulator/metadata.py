@@ -1,4 +1,7 @@
-"""Profile metadata as the card reads it, and the profile policy rules it allows (SGP.22 5.5.3, 2.9; tag BF25)."""
+"""Profile metadata as the card reads it, and the profile policy rules it allows (SGP.22 5.5.3, 2.9; tag BF25).
+
+The flags of emergency and fallback profiles are members of SGP.32.
+"""
 
 from __future__ import annotations
 
@@ -14,8 +17,10 @@ PPR_NO_DISABLING, PPR_NO_DELETION = 1, 2
 
 _ICCID, _PROVIDER, _NAME, _ICON_TYPE, _ICON, _CLASS = 0x5A, 0x91, 0x92, 0x93, 0x94, 0x95
 _NOTIFICATIONS, _OWNER, _RULES, _STORED_EXTENSION, _OTHER_EXTENSION = 0xB6, 0xB7, 0x99, 0xBF22, 0xBF23
+_ECALL, _FALLBACK = 0x9F7B, 0x9F67
 _TEXTS = (_ICCID, _PROVIDER, _NAME, _ICON_TYPE, _ICON, _CLASS)
-_ORDER = (*_TEXTS, _NOTIFICATIONS, _OWNER, _RULES, _STORED_EXTENSION, _OTHER_EXTENSION)
+_ORDER = (*_TEXTS, _NOTIFICATIONS, _OWNER, _RULES, _STORED_EXTENSION, _OTHER_EXTENSION, _ECALL, _FALLBACK)
+_PICTURES = {0: b"\xff\xd8\xff", 1: b"\x89PNG\r\n\x1a\n"}
 _REQUIRED = (_ICCID, _PROVIDER, _NAME)
 _ANY_OPERATOR_DIGIT = "e"
 
@@ -86,7 +91,10 @@ class NotificationConfiguration:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProfileMetadata:
-    """A StoreMetadata request: the raw BF25 object and what the card acts on."""
+    """A StoreMetadata request: the raw BF25 object and what the card acts on.
+
+    `fallback_allowed` says whether an eIM may set the fallback attribute, `ecall` that it is an emergency profile.
+    """
 
     raw: bytes
     iccid: Iccid
@@ -94,6 +102,8 @@ class ProfileMetadata:
     notifications: tuple[NotificationConfiguration, ...]
     owner: OperatorId | None
     policy_rules: frozenset[int]
+    fallback_allowed: bool = False
+    ecall: bool = False
 
     def addresses(self, event: int) -> list[str]:
         """Whom to tell about the event, each address once, in the order of the metadata."""
@@ -108,6 +118,9 @@ def parse(raw: bytes) -> ProfileMetadata:
     if rules & {PPR_NO_DISABLING, PPR_NO_DELETION} and owner is None:
         raise ValueError("a profile with policy rules names its owner (tag B7)")
     _check_texts(found)
+    for tag in (_STORED_EXTENSION, _OTHER_EXTENSION):
+        if tag in found:
+            _check_extension(found[tag])
     profile_class = der.integer(found[_CLASS]) if _CLASS in found else CLASS_OPERATIONAL
     if profile_class > CLASS_OPERATIONAL:
         raise ValueError("profileClass is test 0, provisioning 1 or operational 2")
@@ -118,6 +131,8 @@ def parse(raw: bytes) -> ProfileMetadata:
         notifications=_notifications(found[_NOTIFICATIONS]) if _NOTIFICATIONS in found else (),
         owner=owner,
         policy_rules=rules,
+        fallback_allowed=_FALLBACK in found and der.boolean(found[_FALLBACK]),
+        ecall=_ECALL in found and der.boolean(found[_ECALL]),
     )
 
 
@@ -137,9 +152,18 @@ def _check_texts(found: dict[int, tlv.Tlv]) -> None:
     if (_ICON in found) != (_ICON_TYPE in found):
         raise ValueError("icon and iconType belong together")
     if _ICON in found:
-        der.sized(found[_ICON], 0, 1024)
-        if der.integer(found[_ICON_TYPE]) > 1:
-            raise ValueError("iconType is jpg 0 or png 1")
+        picture = der.sized(found[_ICON], 0, 1024)
+        first = _PICTURES.get(der.integer(found[_ICON_TYPE]))
+        if first is None or not picture.startswith(first):
+            raise ValueError("iconType is jpg 0 or png 1, and the icon is such a picture")
+
+
+def _check_extension(parent: tlv.Tlv) -> None:
+    for entry in parent.children():
+        found = list(entry.children()) if entry.tag == 0x30 else []
+        if len(found) != 2 or found[0].tag != 0x80 or found[1].tag not in (0xA1, 0x81):
+            raise ValueError(f"{parent.tag:X} is a sequence of pairs: vendor's OID and data")
+        tlv.oid_from_bytes(found[0].value)
 
 
 def _notifications(parent: tlv.Tlv) -> tuple[NotificationConfiguration, ...]:

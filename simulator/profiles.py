@@ -12,8 +12,9 @@ from simulator import der, metadata
 from simulator.metadata import PPR_NO_DELETION, PPR_NO_DISABLING, ProfileMetadata
 
 _DEFAULT_TAGS = (0x5A, 0x4F, 0x9F70, 0x90, 0x91, 0x92, 0x93, 0x94, 0x95)
-# The last three are members of SGP.32: ecallIndication, fallbackAttribute, fallbackAllowed.
-_ALL_TAGS = (*_DEFAULT_TAGS, 0xB6, 0xB7, 0xB8, 0x99, 0xBF22, 0x9F7B, 0x9F26, 0x9F67)
+# Members of SGP.32: ecallIndication 9F7B, fallbackAttribute 9F26, fallbackAllowed 9F67. Access rules (BF76) are in
+# neither standard; devices ask for them.
+_ALL_TAGS = (*_DEFAULT_TAGS, 0xB6, 0xB7, 0xB8, 0x99, 0xBF22, 0x9F7B, 0x9F26, 0x9F67, 0xBF76)
 _DEFAULT_CLASS = tlv.wrap(0x95, b"\x02")
 _AID_PREFIX = bytes.fromhex("A0000005591010FFFFFFFF890000")
 _FIRST_SLOT = 0x10

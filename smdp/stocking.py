@@ -2,27 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from uuid import uuid4
 
 from crypto.bsp import random_protection_keys
 from crypto.vault import Vault
 from rsp import saip
 from rsp.identifiers import Iccid
-from rsp.metadata import ProfileMetadata, standard_notifications
+from rsp.metadata import ProfileMetadata
 from smdp.binding import protect
+from smdp.offer import Offer
 from smdp.policy import Policy
 from smdp.ports import NewProfile, ProfileFacts, ProtectedPackage, StockStore
 from smdp.sealing import package_key_context
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Offer:
-    """How a profile is offered: the type operators order it by, and the names its user sees."""
-
-    profile_type: str
-    service_provider_name: str
-    profile_name: str
 
 
 class Stocking:
@@ -35,14 +26,7 @@ class Stocking:
 
     def judge(self, upp: bytes, offer: Offer) -> ProfileMetadata:
         """Check the unprotected package `upp` (SAIP) and say what devices will read of it. Raises Malformed."""
-        metadata = ProfileMetadata(
-            iccid=saip.validate(upp).iccid,
-            service_provider_name=offer.service_provider_name,
-            profile_name=offer.profile_name,
-            notifications=standard_notifications(self._policy.address),
-        )
-        metadata.encode()
-        return metadata
+        return offer.metadata(saip.validate(upp).iccid, self._policy.address)
 
     async def import_profile(self, tenant_id: int, upp: bytes, offer: Offer) -> Iccid:
         """Check, protect and store the unprotected package `upp` (SAIP). Raises Malformed, ProfileExists."""

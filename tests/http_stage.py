@@ -37,7 +37,8 @@ from server.wiring import Services, opened, policy_of
 from simulator import lpa_messages
 from simulator.card import Card
 from simulator.issuer import EumIssuer
-from smdp.stocking import Offer, Stocking
+from smdp.offer import Offer
+from smdp.stocking import Stocking
 from store.pool import open_pool
 from store.stock import Stock
 from tenancy.operator import Operator

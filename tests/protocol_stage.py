@@ -40,11 +40,12 @@ from simulator.misbehaviour import Misbehaviour
 from smdp.cancellation import Cancellation
 from smdp.downloads import Downloads
 from smdp.notification import Notifications
+from smdp.offer import Offer
 from smdp.ordering import CancelOrder, ConfirmOrder, DownloadOrder, FinalProfileStatus, Ordering
 from smdp.policy import Policy
 from smdp.ports import Call
 from smdp.progress import KIND
-from smdp.stocking import Offer, Stocking
+from smdp.stocking import Stocking
 from store.directory import Operators
 from store.downloads import Downloads as StoredDownloads
 from store.inbox import Inbox
@@ -185,12 +186,14 @@ class Stage:
         )
         return (await self.operators.add_operator(operator, (hashlib.sha256(name.encode()).digest(),))).id
 
-    async def stock(self, tenant_id: int, *, profile_type: str = TYPE, upp: bytes | None = None) -> Ordered:
+    async def stock(
+        self, tenant_id: int, *, profile_type: str = TYPE, upp: bytes | None = None, offer: Offer | None = None
+    ) -> Ordered:
         """Put one profile into stock; nothing is ordered yet."""
-        offer = Offer(profile_type=profile_type, service_provider_name="Test", profile_name=profile_type)
+        names = Offer(profile_type=profile_type, service_provider_name="Test", profile_name=profile_type)
         if upp is None:
-            upp = generate(next(personalisations(f"8988211{next(self.numbers):011d}", 1, offer)))
-        iccid = await self.stocking.import_profile(tenant_id, upp, offer)
+            upp = generate(next(personalisations(f"8988211{next(self.numbers):011d}", 1, names)))
+        iccid = await self.stocking.import_profile(tenant_id, upp, offer or names)
         return Ordered(tenant_id=tenant_id, iccid=iccid, matching_id=None, upp=upp)
 
     def call(self, tenant_id: int, call_id: str = "", digest: bytes = b"body") -> Call:

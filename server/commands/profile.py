@@ -11,10 +11,12 @@ import typer
 
 if TYPE_CHECKING:
     from rsp.personalisation import Personalisation
+    from server.offers import OfferForm
     from server.settings import Settings
-    from server.stock_import import FileResult
+    from server.stock_import import Entry, FileResult
+    from smdp.offer import Offer
     from smdp.ports import ProfileRow
-    from smdp.stocking import Offer, Stocking
+    from smdp.stocking import Stocking
     from store.pool import Pool
     from store.stock import Stock
     from tenancy.operator import Operator
@@ -41,12 +43,75 @@ def _known_state(value: str) -> str:
 
 @app.command("import")
 def import_(  # noqa: PLR0913 -- one parameter an option
-    files: Annotated[list[Path], typer.Argument(help="Unprotected profile packages (SAIP, DER).")],
+    files: Annotated[list[Path] | None, typer.Argument(help="Unprotected profile packages (SAIP, DER).")] = None,
     *,
     operator: OperatorName,
-    profile_type: TypeName,
-    provider: Provider = "smdp-flex",
-    name: Title = "Mobile profile",
+    profile_type: Annotated[
+        str, typer.Option("--type", help="Profile type by which the operator orders it, such as iot-basic.")
+    ] = "",
+    provider: Annotated[
+        str, typer.Option(help="Service provider name the user sees, at most 32 characters.", show_default="smdp-flex")
+    ] = "",
+    name: Annotated[
+        str,
+        typer.Option(
+            "--name", help="Profile name the user sees, at most 64 characters.", show_default="Mobile profile"
+        ),
+    ] = "",
+    profile_class: Annotated[
+        str, typer.Option("--class", help="test, provisioning or operational.", show_default="operational")
+    ] = "",
+    icon: Annotated[
+        str, typer.Option(help="JPEG or PNG file, 64 by 64 pixels, at most 1024 bytes, such as logo.png.")
+    ] = "",
+    owner: Annotated[str, typer.Option(help="Network of the profile owner, such as 262-01.")] = "",
+    gid1: Annotated[str, typer.Option(help="Its group identifier 1 in hexadecimal, such as 0A.")] = "",
+    gid2: Annotated[str, typer.Option(help="Its group identifier 2 in hexadecimal.")] = "",
+    ppr: Annotated[
+        list[str] | None,
+        typer.Option(help="Policy rule: ppr1 (no disabling), ppr2 (no deletion) or update-control; repeatable."),
+    ] = None,
+    notification: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Events the card reports, and to whom: all, none, or install, enable, disable, delete joined by "
+            "commas, with @HOST for another server, such as enable,delete@smdp.example.net; repeatable.",
+            show_default="all, to this server",
+        ),
+    ] = None,
+    stored_data: Annotated[
+        list[str] | None,
+        typer.Option(help="Vendor's data kept on the card, OID:HEX, such as 2.999.10:0403414243; repeatable."),
+    ] = None,
+    other_data: Annotated[
+        list[str] | None,
+        typer.Option(help="Vendor's data for the device alone, OID:HEX; repeatable."),
+    ] = None,
+    access_rule: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Application with carrier privileges: hash of its certificate in hexadecimal, and :package.name if "
+            "wanted; repeatable."
+        ),
+    ] = None,
+    ecall: Annotated[str, typer.Option(help="yes: this is an emergency profile (SGP.32).")] = "",
+    fallback_allowed: Annotated[
+        str, typer.Option(help="yes: an eIM may make this the fallback profile of an IoT device (SGP.32).")
+    ] = "",
+    metadata: Annotated[
+        str,
+        typer.Option(
+            help="File with metadata coded by the operator (StoreMetadataRequest, BF25 in DER), sent on as it is; for "
+            "one package, in place of all options above but --type."
+        ),
+    ] = "",
+    table: Annotated[
+        Path | None,
+        typer.Option(
+            help="CSV table with a profile a row: column 'file', and columns named like these options where a profile "
+            "differs from them."
+        ),
+    ] = None,
     skip_existing: Annotated[
         bool, typer.Option("--skip-existing", help="Pass over profiles that are in stock already.")
     ] = False,
@@ -56,16 +121,39 @@ def import_(  # noqa: PLR0913 -- one parameter an option
 
     All files are judged before the first is stored. Exit status 1, and nothing stored, when one of them is refused.
 
-    Example: smdp profile import profile.der --operator operator-a --type iot-basic
-    """
-    from server.stock_import import FileImport, Result
-    from smdp.stocking import Offer
+    Example: smdp profile import profile.der --operator operator-a --type iot-basic --icon logo.png --owner 262-01
 
-    offer = Offer(profile_type=profile_type, service_provider_name=provider, profile_name=name)
+    Example: smdp profile import --table profiles.csv --operator operator-a --fallback-allowed yes
+    """
+    from server.offers import OfferForm
+    from server.stock_import import FileImport, Result
+
+    def words(several: list[str] | None) -> str:
+        return " ".join(several or ())
+
+    form = OfferForm(
+        type=profile_type,
+        provider=provider,
+        name=name,
+        profile_class=profile_class,
+        icon=icon,
+        owner=owner,
+        gid1=gid1,
+        gid2=gid2,
+        ppr=words(ppr),
+        notification=words(notification),
+        stored_data=words(stored_data),
+        other_data=words(other_data),
+        access_rule=words(access_rule),
+        ecall=ecall,
+        fallback_allowed=fallback_allowed,
+        metadata=metadata,
+    )
+    chosen = _chosen(files or [], table, form)
     existing = Result.SKIPPED if skip_existing else Result.REFUSED
 
     async def use(stocking: Stocking, stock: Stock, owner: Operator) -> list[FileResult]:
-        return await FileImport(stocking, stock, owner.id, offer, existing).run(files)
+        return await FileImport(stocking, stock, owner.id, existing).run(chosen)
 
     _print_files(_stocked(operator, use), as_json=as_json)
 
@@ -93,7 +181,7 @@ def generate(  # noqa: PLR0913 -- one parameter an option
     """
     from server.printing import echo_json
     from server.test_profiles import personalisations
-    from smdp.stocking import Offer
+    from smdp.offer import Offer
 
     offer = Offer(profile_type=profile_type, service_provider_name=provider, profile_name=name)
 
@@ -155,6 +243,27 @@ def _row(one: ProfileRow) -> dict[str, str | None]:
         "eid": one.eid,
         "createdAt": moment(one.created_at),
     }
+
+
+def _chosen(files: list[Path], table: Path | None, form: OfferForm) -> list[Entry]:
+    """What is to be imported, from arguments or from a table. Raises Malformed."""
+    from rsp.errors import Malformed
+    from server.offers import entries, read_table
+    from server.settings import load
+    from server.wiring import policy_of
+
+    if bool(files) == bool(table):
+        raise typer.BadParameter("name profile packages, or a --table that does: one of both")
+    if table and form.metadata:
+        raise typer.BadParameter("--metadata is for one package: give the table a column 'metadata' instead")
+    address = policy_of(load()).address
+    try:
+        found = read_table(table, form, address) if table else entries(files, form, address)
+    except OSError as error:
+        raise Malformed(f"{table} cannot be read: {error.strerror}") from None
+    if any(not entry.offer.profile_type for entry in found):
+        raise typer.BadParameter("a profile needs its type: --type, or a column 'type' of the table")
+    return found
 
 
 async def _first(stock: Stock, given: str, count: int) -> str:

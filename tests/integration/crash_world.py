@@ -35,7 +35,8 @@ from simulator.lpa import USER_AGENT, Lpa
 from simulator.lpa_types import DownloadResult, Installed, Refused
 from simulator.operator import OperatorClient
 from simulator.operator_callbacks import CallbackServer, callback_tls
-from smdp.stocking import Offer, Stocking
+from smdp.offer import Offer
+from smdp.stocking import Stocking
 from store.directory import Operators
 from store.pool import Pool, open_pool
 from store.stock import Stock

@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import pytest
 from store_samples import new_tenant
 from typer.testing import CliRunner, Result
@@ -14,14 +15,26 @@ from typer.testing import CliRunner, Result
 from hsm_mock import MockVault
 from rsp.errors import Malformed, Unavailable
 from rsp.identifiers import Iccid
+from rsp.metadata import (
+    IconType,
+    NotificationConfiguration,
+    NotificationEvent,
+    OperatorId,
+    PolicyRule,
+    ProfileClass,
+    ProfileMetadata,
+    read_ready,
+)
 from rsp.saip_template import generate
+from rsp.vendor_data import AccessRule, access_rules
 from server.__main__ import application
-from server.stock_import import FileImport
+from server.stock_import import Entry, FileImport
 from server.stock_import import Result as Outcome
 from server.test_profiles import continued, last_of, personalisations
-from smdp.stocking import Offer
+from smdp.offer import Offer
 from store.binaries import NoUsableDatabase
 from store.pool import open_pool
+from tests.pictures import png
 
 OWN = ("--operator", "operator-a", "--type", "iot-basic")
 OFFER = Offer(profile_type="iot-basic", service_provider_name="p", profile_name="n")
@@ -111,6 +124,163 @@ def test_one_profile_in_two_files_is_refused() -> None:
     assert stock() == []
 
 
+def stored_metadata(database: str) -> dict[str, ProfileMetadata]:
+    """What is in stock, by ICCID."""
+
+    async def read() -> list[Any]:
+        connection = await asyncpg.connect(database)
+        try:
+            return list(await connection.fetch("SELECT iccid, metadata, policy_rules FROM profiles ORDER BY iccid"))
+        finally:
+            await connection.close()
+
+    rows = asyncio.run(read())
+    found = {row["iccid"]: read_ready(row["metadata"]) for row in rows}
+    assert {row["iccid"]: row["policy_rules"] for row in rows} == {
+        iccid: sorted(rule.value for rule in metadata.policy_rules) for iccid, metadata in found.items()
+    }
+    return found
+
+
+MEMBERS = (
+    *("--provider", "Anbieter", "--name", "Zähler 1", "--class", "test", "--owner", "262-01", "--gid1", "0a"),
+    *("--ppr", "ppr1", "--ppr", "ppr2", "--notification", "install,delete", "--notification", "all@stock.example.net"),
+    *("--stored-data", "2.999.10:0401aa", "--other-data", "2.999.11:0401bb", "--other-data", "2.999.12:0401cc"),
+    *("--access-rule", "00" * 32, "--access-rule", "11" * 20 + ":com.example", "--ecall", "no"),
+    *("--fallback-allowed", "yes", "--icon", "icon.png"),
+)
+
+
+def test_every_member_of_the_metadata_has_its_option(database: str) -> None:
+    one, first = package("one.der", 1)
+    Path("icon.png").write_bytes(png())
+    result = run("import", one, *OWN, *MEMBERS, "--json")
+    assert result.exit_code == 0, result.output
+    assert stored_metadata(database)[first] == ProfileMetadata(
+        iccid=Iccid(first),
+        service_provider_name="Anbieter",
+        profile_name="Zähler 1",
+        profile_class=ProfileClass.TEST,
+        icon_type=IconType.PNG,
+        icon=png(),
+        notifications=(
+            NotificationConfiguration(
+                events=frozenset({NotificationEvent.INSTALL, NotificationEvent.DELETE}), address="smdp.example.com"
+            ),
+            NotificationConfiguration(events=frozenset(NotificationEvent), address="stock.example.net"),
+        ),
+        owner=OperatorId.of_network("262-01", gid1=b"\x0a"),
+        policy_rules=frozenset({PolicyRule.PPR1_DISABLING_NOT_ALLOWED, PolicyRule.PPR2_DELETION_NOT_ALLOWED}),
+        stored_data=bytes.fromhex("bf220c 300a 800388370a a1030401aa"),
+        other_data=bytes.fromhex("bf2318 300a 800388370b a1030401bb 300a 800388370c a1030401cc"),
+        ecall_indication=False,
+        fallback_allowed=True,
+        extra=access_rules([AccessRule.parse("00" * 32), AccessRule.parse("11" * 20 + ":com.example")]),
+    )
+
+
+def test_a_table_has_a_profile_a_row_and_says_where_one_differs(database: str, tmp_path: Path) -> None:
+    (tmp_path / "stock").mkdir()
+    (_, first), (_, second), (_, third) = (package(f"stock/{name}.der", number) for number, name in enumerate("abc"))
+    ready = ProfileMetadata(
+        iccid=Iccid(third), service_provider_name="Own", profile_name="Coded", extra=b"\xbf\x3f\x00"
+    ).encode()
+    (tmp_path / "stock" / "c.bf25").write_bytes(ready)
+    (tmp_path / "stock" / "profiles.csv").write_text(
+        "file,name,fallback-allowed,metadata,type\na.der,,,,\nb.der,Second,no,,other\nc.der,,,c.bf25,\n", "utf-8-sig"
+    )
+    result = run(
+        "import", "--table", "stock/profiles.csv", *OWN, "--name", "All", "--fallback-allowed", "yes", "--json"
+    )
+    assert result.exit_code == 0, result.output
+    found = stored_metadata(database)
+    assert [(one.profile_name, one.fallback_allowed) for one in found.values()] == [
+        ("All", True),
+        ("Second", False),
+        ("Coded", None),
+    ]
+    assert (list(found), found[third].encode()) == ([first, second, third], ready)
+    rows = json.loads(run("list", "--json").stdout)
+    assert {row["iccid"]: row["profileType"] for row in rows} == {
+        first: "iot-basic",
+        second: "other",
+        third: "iot-basic",
+    }
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (("--class", "tst"), "class is one of test, provisioning, operational"),
+        (("--ppr", "ppr3"), "ppr is one of ppr1, ppr2, update-control"),
+        (("--ppr", "ppr2"), "names its owner"),
+        (("--gid1", "0a"), "state its network"),
+        (("--owner", "262-01", "--gid1", "xx"), "gid1 is hexadecimal"),
+        (("--owner", "26"), "not a network code"),
+        (("--notification", "enable,reset"), "notification is one of install, enable, disable, delete"),
+        (("--notification", "all@a b"), "notification is one of"),
+        (("--notification", "all@host:1"), "without a port"),
+        (("--stored-data", "2.999.10:0402aa"), "announces 2 bytes"),
+        (("--access-rule", "00"), "not an access rule"),
+        (("--fallback-allowed", "perhaps"), "fallback-allowed is one of yes, no"),
+        (("--icon", "missing.png"), "missing.png cannot be read: No such file"),
+        (("--icon", "one.der"), "at most 1024 bytes"),
+        (("--name", "n" * 65), "at most 64 characters"),
+        (("--metadata", "one.der"), "expected tag BF25"),
+        (("--metadata", "one.der", "--name", "n"), "leave out name"),
+    ],
+)
+def test_an_option_that_cannot_be_is_refused_with_what_to_write(options: tuple[str, ...], says: str) -> None:
+    one, _ = package("one.der", 1)
+    with pytest.raises(Malformed, match=says):
+        _raised(run("import", one, *OWN, *options))
+    assert stock() == []
+
+
+def _raised(result: Result) -> None:
+    """The refusal of a file, as its reason is printed."""
+    assert result.exit_code == 1
+    raise Malformed(result.stdout)
+
+
+@pytest.mark.parametrize(
+    ("table", "says"),
+    [
+        ("name\nx\n", "needs each column once, 'file' among them"),
+        ("file,file\na,b\n", "needs each column once"),
+        ("file,colour\na,b\n", "column 'colour' is not known; columns are file, type, provider, name, class"),
+        ("file,class\none.der,tst\n", "line 2: class is one of"),
+        ("file,class\none.der\n", "line 2: every column needs its cell"),
+        ("file,class\none.der,test,more\n", "line 2: every column needs its cell"),
+        ("file,class\n,test\n", "line 2: every column needs its cell"),
+        ('file,name\none.der,"open\n', "is not a CSV table in UTF-8"),
+        ("file,metadata,name\none.der,one.der,n\n", "line 2: metadata holds everything"),
+    ],
+)
+def test_a_table_that_cannot_be_is_refused_with_its_line(table: str, says: str) -> None:
+    package("one.der", 1)
+    Path("table.csv").write_text(table)
+    with pytest.raises(Malformed, match=says):
+        run("import", "--table", "table.csv", *OWN)
+    assert stock() == []
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ((), "name profile packages, or a --table"),
+        (("one.der", "--table", "table.csv"), "one of both"),
+        (("--table", "table.csv", "--metadata", "m.der"), "a column 'metadata'"),
+        (("one.der", "--type", ""), "a profile needs its type"),
+    ],
+)
+def test_an_import_needs_files_and_a_type(words: tuple[str, ...], says: str) -> None:
+    Path("table.csv").write_text("file\none.der\n")
+    result = run("import", *OWN, *words)
+    assert result.exit_code == 2
+    assert says in " ".join(result.stderr.replace("│", " ").split())
+
+
 class _Fading:
     """Judges everything well; the database goes away at the second import."""
 
@@ -138,7 +308,9 @@ async def test_a_database_that_goes_away_leaves_no_file_unsaid(tmp_path: Path) -
     for number, file in enumerate(files):
         file.write_text(f"898811000000000000{number}")
     fading: Any = _Fading()
-    results = await FileImport(fading, fading, 1, OFFER, Outcome.REFUSED).run(files)
+    results = await FileImport(fading, fading, 1, Outcome.REFUSED).run(
+        [Entry(file=file, offer=OFFER) for file in files]
+    )
     assert [one.result for one in results] == [Outcome.STORED, Outcome.UNKNOWN, Outcome.NOT_STORED]
     assert "--skip-existing" in results[1].reason
     assert [one.failed for one in results] == [False, True, True]

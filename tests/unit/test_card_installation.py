@@ -31,6 +31,7 @@ from simulator.bpp_segments import split_bound_profile_package
 from simulator.card import Card
 from simulator.euicc_info import EuiccProperties
 from simulator.metadata import ALLOW_ALL_RULES, AuthorisationRule, OperatorId
+from tests.pictures import png, png_of
 
 WISH = PackageWish()
 OTHER = Iccid("8900012345678901242")
@@ -76,6 +77,26 @@ FAULTY_PACKAGES = {
         replace(WISH, metadata=metadata(ICCID, wrap(0x94, b"png"), notifications=b"")),
         (METADATA, VALUES),
     ),
+    "icon of another format than its type": (
+        replace(WISH, metadata=metadata(ICCID, wrap(0x93, b"\x00"), wrap(0x94, png()), notifications=b"")),
+        (METADATA, VALUES),
+    ),
+    "icon of 1025 bytes": (
+        replace(WISH, metadata=metadata(ICCID, wrap(0x93, b"\x01"), wrap(0x94, png_of(1025)), notifications=b"")),
+        (METADATA, VALUES),
+    ),
+    "vendor's data without its OID": (
+        replace(WISH, metadata=metadata(ICCID, wrap(0xBF22, wrap(0x30, wrap(0xA1, b"\x04\x00"))))),
+        (METADATA, VALUES),
+    ),
+    "fallbackAllowed neither true nor false": (
+        replace(WISH, metadata=metadata(ICCID, wrap(0x9F67, b"\x01"))),
+        (METADATA, VALUES),
+    ),
+    "fallbackAllowed before the vendor's data": (
+        replace(WISH, metadata=metadata(ICCID, wrap(0x9F67, b"\xff"), wrap(0xBF22))),
+        (METADATA, VALUES),
+    ),
     "unknown profile class": (
         replace(WISH, metadata=metadata(ICCID, wrap(0x95, b"\x03"), notifications=b"")),
         (METADATA, VALUES),
@@ -106,7 +127,7 @@ FAULTY_PACKAGES = {
     "package of foreign tags": (replace(WISH, package=wrap(0xA0) + wrap(0x81) + wrap(0xAA)), (ELEMENTS, 12)),
     "element segment of 1036 bytes": (replace(WISH, size=1008), (ELEMENTS, STRUCTURE)),
     "metadata segment of 1021 bytes": (
-        replace(WISH, metadata=metadata(ICCID, wrap(0xBF23, bytes(2000))), metadata_size=1009),
+        replace(WISH, metadata=metadata(ICCID, wrap(0xBF3F, bytes(2000))), metadata_size=1009),
         (METADATA, STRUCTURE),
     ),
 }
@@ -136,6 +157,27 @@ def test_memory_is_counted_down_and_announced() -> None:
     resources = read(target.get_euicc_info2()).members()[0x84].value
     found = {entry.tag: int.from_bytes(entry.value, "big") for entry in objects(resources)}
     assert (found[0x81], found[0x82]) == (1, 4000 - len(WISH.package))
+
+
+@pytest.mark.parametrize(("flags", "expected"), [(b"", False), (b"\x00", False), (b"\xff", True)])
+def test_the_card_keeps_whether_its_profile_may_be_the_fallback(flags: bytes, expected: bool) -> None:
+    target = card()
+    wish = replace(WISH, metadata=metadata(ICCID, wrap(0x9F67, flags) if flags else b""))
+    assert failure(install(target, ScriptedServer(), wish)) == (-1, 0)
+    assert target.profiles[0].details().fallback_allowed is expected
+    assert (wrap(0x9F67, b"\xff") in target.profiles[0].info([0x5A, 0x9F67])) is expected
+
+
+def test_data_for_the_device_alone_is_not_told_by_the_card() -> None:
+    target = card()
+    stored, other = (
+        wrap(tag, wrap(0x30, wrap(0x80, b"*"), wrap(0xA1, wrap(0x04, text))))
+        for tag, text in ((0xBF22, b"s"), (0xBF23, b"o"))
+    )
+    assert failure(install(target, ScriptedServer(), replace(WISH, metadata=metadata(ICCID, stored, other)))) == (-1, 0)
+    told = target.profiles[0].info([0xBF22, 0xBF23])
+    assert stored in told
+    assert other not in told
 
 
 def test_a_test_profile_needs_a_card_that_takes_them() -> None:

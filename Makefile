@@ -9,7 +9,7 @@ READY := .venv/.ready
 UV_VERSION := 0.13.9
 UV := $(BIN)/uv pip
 COMPILE := compile --quiet --universal --generate-hashes --no-header --python-version 3.11
-PACKAGES := api carriers certs crypto eim es2plus es9plus esipa hsm_mock rsp server simulator smdp store swap tenancy transport webhooks
+PACKAGES := api carriers certs crypto eim es12 es2plus es9plus esipa hsm_mock rsp server simulator smdp store swap tenancy transport webhooks
 
 help: ## list the verbs
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))

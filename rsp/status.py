@@ -96,7 +96,23 @@ class Status(Enum):
     MATCHING_ID_IN_USE = "8.2.6", "3.3", "matchingId is in use. Choose another or leave it out."
     MATCHING_ID_MALFORMED = "8.2.6", "2.1", "matchingId may hold upper-case letters, digits and hyphens only."
     MATCHING_ID_ASSOCIATED_OTHERWISE = "8.2.6", "3.10", "The order has another MatchingID."
-    SMDS_UNREACHABLE = "8.9", "5.1", "The SM-DS cannot be reached or is not supported here."
+    SMDS_UNREACHABLE = (
+        "8.9",
+        "5.1",
+        "smdsAddress is not usable here, or that SM-DS does not answer. Check it, or try again.",
+    )
+    SMDS_ERROR = "8.9", "4.2", "The SM-DS raised an error. Try again, or confirm the order without smdsAddress."
+    # ES11 and ES12: what an SM-DS answers
+    EVENT_REGISTERED_ALREADY = "8.9.5", "3.3", "An event with this EventID is registered for this EID already."
+    EVENT_UNKNOWN = "8.9.5", "3.9", "No event with this EventID is registered for this EID."
+    SMDS_ADDRESS_REFUSED = "8.9.1", "3.8", "This is not an address of this SM-DS."
+    SMDS_CI_FOR_SIGNING_UNSUPPORTED = "8.9.2", "3.1", "This SM-DS trusts none of the CIs under which the eUICC signs."
+    SMDS_SVN_UNSUPPORTED = "8.9.3", "3.1", "The specification version of this eUICC is not supported by this SM-DS."
+    SMDS_CI_FOR_VERIFICATION_UNAVAILABLE = (
+        "8.9.4",
+        "3.7",
+        "This SM-DS has no certificate under a CI that the eUICC verifies.",
+    )
     # Told to the operator in notificationPointStatus
     END_USER_REJECTED = "8.8.5", "3.8", "The end user rejected the download."
     PPR_NOT_ALLOWED = "8.2.8", "1.2", "The profile policy rules are not allowed on this eUICC."

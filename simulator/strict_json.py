@@ -39,6 +39,13 @@ class Body:
         """A text member that may be absent."""
         return self.text(name) if name in self._members else None
 
+    def objects(self, name: str) -> list[dict[str, object]]:
+        """A list of objects."""
+        value = self._members[name]
+        if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
+            raise ProtocolFault(self._function, f"{name} is not a list of objects")
+        return value
+
     def transaction_id(self) -> TransactionId:
         """`transactionId`: 1 to 16 bytes in upper-case hexadecimal."""
         text = self.text("transactionId")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import ssl
 import tempfile
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -88,3 +88,13 @@ def _show(context: ssl.SSLContext, certificate: str, key: str) -> None:
             context.load_cert_chain(shown, hidden, password)
         except (ssl.SSLError, OSError, ValueError):
             raise BadTls("the certificate is no certificate in PEM, or the key is not its key") from None
+
+
+def ci_context(ci_certificates: Iterable[bytes], certificate: Path, key: Path) -> ssl.SSLContext:
+    """A client's context towards servers certified by a CI alone: trusts these (DER), shows `certificate`."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    for ci in ci_certificates:
+        context.load_verify_locations(cadata=ci)
+    context.load_cert_chain(certificate, key)
+    return context

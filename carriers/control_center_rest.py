@@ -43,13 +43,19 @@ class Timing:
     """Seconds: how long one request may take, and the pauses before it is repeated or its effect is read again.
 
     `retries` are the vendor's: ten more each time, five tries in all. `settling` are the pauses before each read that
-    looks for what a call has done. `longest` ends a whole operation of the adapter, pauses included.
+    looks for what a call has done. `patience` ends the wait for a turn among the calls of all processes. `longest` ends
+    a whole operation of the adapter, pauses included.
     """
 
     timeout: float = 30.0
     retries: tuple[float, ...] = (10.0, 20.0, 30.0, 40.0)
     settling: tuple[float, ...] = (0.0, 1.0, 2.0, 5.0, 10.0)
+    patience: float = 60.0
     longest: float = 110.0
+
+
+PROMPT = Timing(timeout=10.0, retries=(), settling=(0.0,), patience=5.0, longest=20.0)
+"""For those whose caller waits for the answer: better to be told soon to come again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

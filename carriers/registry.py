@@ -14,8 +14,11 @@ from carriers.base import Platform
 from carriers.control_center import ControlCenter
 from carriers.control_center_rest import ControlCenterRest, Login, Secret, Timing
 from carriers.external import External
-from carriers.pace import Pace
+from carriers.pace import Limits, Lines, Pace
 from rsp.errors import Malformed
+
+_CLOSING_SECONDS = 5.0
+"""From the end of a call's time until it is certainly over."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,12 +38,13 @@ class PlatformSettings:
 class Registry:
     """Makes platforms and keeps them, so that everybody who uses a credential in this process shares its pace.
 
-    Only one process (the worker) may call platforms: paces do not reach across processes.
+    `lines` are those of all processes that use the same credentials.
     """
 
-    def __init__(self, session: aiohttp.ClientSession, timing: Timing | None = None) -> None:
+    def __init__(self, session: aiohttp.ClientSession, lines: Lines, timing: Timing | None = None) -> None:
         self.session = session
-        self.timing = timing
+        self.timing = timing or Timing()
+        self._lines = lines
         self._made: dict[str, tuple[PlatformSettings, Platform]] = {}
         self._paces: dict[tuple[str, str], Pace] = {}
 
@@ -60,7 +64,10 @@ class Registry:
 
     def pace(self, host: str, username: str) -> Pace:
         """The pace of one credential."""
-        return self._paces.setdefault((host, username), Pace())
+        if (host, username) not in self._paces:
+            limits = Limits(lease=self.timing.timeout + _CLOSING_SECONDS, patience=self.timing.patience)
+            self._paces[host, username] = Pace(self._lines, f"{username}@{host.lower()}", limits)
+        return self._paces[host, username]
 
 
 def _control_center(registry: Registry, settings: PlatformSettings) -> Platform:

@@ -10,6 +10,7 @@ import sys
 
 import uvloop
 
+from carriers.control_center_rest import Timing
 from server import hints, logs, settings
 from server.answering import answer
 from server.background import work
@@ -31,7 +32,9 @@ async def run(role: str, index: int, hinting: socket.socket) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     bells = hints.Bells()
-    async with opened(loaded, bells if role == "worker" else hints.Messenger(hinting)) as services:
+    # The worker is patient with platforms; who answers people is not.
+    mine = opened(loaded, bells, Timing()) if role == "worker" else opened(loaded, hints.Messenger(hinting))
+    async with mine as services:
         # What lives as long as the process need not be looked at by the collector again.
         gc.collect()
         gc.freeze()

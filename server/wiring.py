@@ -11,6 +11,8 @@ from functools import partial
 import aiohttp
 from prometheus_client import CollectorRegistry
 
+from carriers.control_center_rest import PROMPT
+from carriers.control_center_rest import Timing as PlatformTiming
 from carriers.registry import Registry
 from certs import layout
 from certs.layout import PkiFolder
@@ -24,6 +26,7 @@ from server.eim_wiring import Eim, eim_of, identity_of
 from server.forwarding import NotificationForwarder
 from server.gauges import Gauges
 from server.hints import HintingInbox, HintingResults, Hints, Unheard
+from server.platform_lines import SharedLines
 from server.preflight import open_vault
 from server.settings import Settings
 from server.swap_wiring import Surroundings, Swaps, Waking, swaps_of
@@ -39,6 +42,7 @@ from smdp.progress import KIND
 from store.directory import Operators
 from store.ordering import Orderings
 from store.outbox import Outbox
+from store.platform_lines import PlatformLines
 from store.pool import open_pool
 from store.retention import Retirement
 from store.statistics import Counts
@@ -75,8 +79,13 @@ class Services:
 
 
 @asynccontextmanager
-async def opened(settings: Settings, hints: Hints | None = None) -> AsyncIterator[Services]:
-    """The services of this process, which tell `hints` of work for the worker; closed with the block."""
+async def opened(
+    settings: Settings, hints: Hints | None = None, platform_timing: PlatformTiming = PROMPT
+) -> AsyncIterator[Services]:
+    """The services of this process, which tell `hints` of work for the worker; closed with the block.
+
+    `platform_timing` is how patient it is with carriers' platforms.
+    """
     hints = hints or Unheard()
     async with AsyncExitStack() as stack:
         pool = await open_pool(settings.database_url.reveal(), settings.database_pool_size)
@@ -102,7 +111,8 @@ async def opened(settings: Settings, hints: Hints | None = None) -> AsyncIterato
         ordering = Ordering(Orderings(pool), vault, policy, now)
         swaps = None
         if eim is not None:
-            carriers = Registry(await stack.enter_async_context(aiohttp.ClientSession()))
+            lines = SharedLines(PlatformLines(pool))
+            carriers = Registry(await stack.enter_async_context(aiohttp.ClientSession()), lines, platform_timing)
             around = Surroundings(
                 pool=pool,
                 vault=vault,

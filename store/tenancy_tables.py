@@ -154,3 +154,13 @@ audit = Table(
     Column("detail", Text, nullable=False),
     Index(None, "kind", "party_id", "id"),
 )
+
+# Who calls a carrier's platform with which credential, who waits, and when the latest calls ended: a document that its
+# readers replace under a guard. One row for each credential; it belongs to no tenant.
+platform_lines = Table(
+    "platform_lines",
+    metadata,
+    Column("credential", Text, primary_key=True),
+    Column("version", Integer, nullable=False),
+    Column("line", Text, nullable=False),
+)

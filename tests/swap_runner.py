@@ -15,10 +15,12 @@ from eim.association import EimIdentity
 from hsm_mock import MockVault
 from server.clock import SystemClock
 from server.eim_wiring import eim_of
+from server.platform_lines import SharedLines
 from server.swap_wiring import Surroundings, swaps_of
 from smdp.ordering import Ordering
 from smdp.policy import Policy
 from store.ordering import Orderings
+from store.platform_lines import PlatformLines
 from store.pool import open_pool
 from tests.eim_stage import EIM, SMDP
 from tests.swap_stage import QUICK, TIMING
@@ -38,7 +40,7 @@ async def main(database: str, pki_path: str, vault_path: str) -> None:
         ordering=Ordering(Orderings(pool), vault, policy, now),
         policy=policy,
         eim=eim_of(identity, pool, vault, TrustStore(pki.ci_certificates), (SMDP,), now),
-        registry=Registry(aiohttp.ClientSession(), QUICK),
+        registry=Registry(aiohttp.ClientSession(), SharedLines(PlatformLines(pool)), QUICK),
         now=now,
         timing=TIMING,
     )

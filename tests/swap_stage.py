@@ -19,6 +19,7 @@ import aiohttp
 from prometheus_client import CollectorRegistry
 
 from carriers.control_center_rest import Timing as PlatformTiming
+from carriers.pace import Limits as PaceLimits
 from carriers.pace import Pace
 from carriers.registry import Registry
 from crypto.curves import Curve
@@ -44,6 +45,7 @@ from tenancy.desk import platform_secret_context
 from tenancy.partners import Carrier, CarrierRole, Enterprise, Model, Partnership, Plans, PlatformAccess
 from tenancy.principal import Act, Principal, PrincipalKind, Scope
 from tests.eim_stage import EIM, LEAD, SMDP, Device, EimStage
+from tests.kept_lines import KeptLines
 from tests.protocol_stage import Clock, Material, Stage
 from transport.functions import Interface, Limits
 from transport.listening import Patience, listening
@@ -94,12 +96,13 @@ class QuickRegistry(Registry):
     """Platforms whose pace costs no time."""
 
     def __init__(self, session: aiohttp.ClientSession, seconds: Seconds) -> None:
-        super().__init__(session, QUICK)
+        super().__init__(session, KeptLines(seconds), QUICK)
         self._seconds = seconds
         self._quick: dict[tuple[str, str], Pace] = {}
 
     def pace(self, host: str, username: str) -> Pace:
-        return self._quick.setdefault((host, username), Pace(5, self._seconds, self._seconds.pause))
+        made = Pace(self._lines, f"{username}@{host}", PaceLimits(lease=1000.0), self._seconds.pause)
+        return self._quick.setdefault((host, username), made)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

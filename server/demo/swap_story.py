@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Collection
 from datetime import datetime
 from typing import Any
@@ -15,8 +14,6 @@ from server.demo.swap_cast import Cast
 
 ENDED = ("completed", "rolled_back", "failed", "cancelled")
 _PATH = "/v1/swaps"
-_READING_SECONDS = 1.1
-"""A customer reads a plan before ordering it. Platforms take five calls a second, whichever of our processes asks."""
 
 
 class Swap:
@@ -37,7 +34,6 @@ class Swap:
         narrator.step(f"planned to {target}: {way}; {len(plan['steps'])} steps")
         for line in plan["billing"]:
             narrator.detail(line)
-        await asyncio.sleep(_READING_SECONDS)
         view = await cast.customer.post(_PATH, wanted | {"digest": plan["digest"]})
         narrator.step(f"ordered: swap {view['swap']['id']} is {view['swap']['state']}")
         return cls(cast, narrator, view)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import base64
 import itertools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
 
+from carriers.control_center_rest import PROMPT
 from tenancy.principal import Principal, PrincipalKind
 from tests.api_stage import ApiCaller, caller, carrier_body
 from tests.http_stage import Edge
@@ -163,3 +164,30 @@ async def test_under_resale_the_lead_orders_and_the_enterprise_does_not(at_edge:
     ordered = await world.lead.post("/v1/swaps", world.body(enterpriseId=world.x.principal.party_id))
     assert ordered.status == 202
     assert (await world.x.get(f"/v1/swaps/{ordered.json()['swap']['id']}")).status == 200
+
+
+_BUSY = """
+INSERT INTO platform_lines VALUES ('flex@127.0.0.1:9', 1, '{"holder": "another host", "until": "2999-01-01T00:00:00Z"}')
+"""
+
+
+async def test_a_plan_whose_platform_is_busy_is_told_to_come_again(world: World, at_edge: Edge) -> None:
+    access = {"kind": "control_center", "baseUrl": "http://127.0.0.1:9", "username": "flex", "apiKey": "platform-key"}
+    path = f"/v1/carriers/{world.lead.principal.party_id}"
+    assert (await world.admin.patch(path, {"platform": access})).status == 200
+    registry = at_edge.services.swaps.desk._look.platforms._registry  # type: ignore[union-attr]
+    registry.timing = replace(PROMPT, patience=0.05)
+    await execute(at_edge, _BUSY)
+    answer = await world.x.post("/v1/swaps/plan", world.body(targetId=world.lead.principal.party_id))
+    assert (answer.status, answer.json()["code"], answer.headers["Retry-After"]) == (503, "unavailable", "10")
+    assert "try again" in answer.json()["detail"]
+
+
+async def execute(at_edge: Edge, statement: str) -> None:
+    import asyncpg
+
+    tables = await asyncpg.connect(at_edge.services.settings.database_url.reveal())
+    try:
+        await tables.execute(statement)
+    finally:
+        await tables.close()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 import aiohttp
@@ -13,11 +13,12 @@ import aiohttp
 from carriers.base import Account
 from carriers.control_center import ControlCenter
 from carriers.control_center_rest import ControlCenterRest, Login, Timing
-from carriers.pace import Pace
+from carriers.pace import Limits, Pace
 from rsp.identifiers import Iccid
 from server.setting_kinds import Secret
 from simulator.platforms.control_center import ControlCenter as Simulator
 from simulator.platforms.control_center_book import Book
+from tests.kept_lines import KeptLines
 
 SIM = Iccid("89014103211118510720")
 UNKNOWN = Iccid("89014103211118510721")
@@ -56,13 +57,16 @@ class Stage:
     book: Book
     session: aiohttp.ClientSession
     platform: ControlCenter
+    lines: KeptLines
+
+    def pace(self) -> Pace:
+        """The pace of a process that shares its credential with all others."""
+        return Pace(self.lines, "orchestrator", Limits(lease=1000.0, patience=1000.0), self.time.pause)
 
     def adapter(self, timing: Timing | None = None, *, key: str = KEY, inventory: str = INVENTORY) -> ControlCenter:
-        """An adapter of its own; together with another one it does not keep the pace."""
+        """An adapter of its own, as another process has it."""
         login = Login(base_url=self.simulator.base_url, username="orchestrator", api_key=Secret(key))
-        rest = ControlCenterRest(
-            self.session, login, Pace(5, self.time, self.time.pause), timing or Timing(), self.time.pause
-        )
+        rest = ControlCenterRest(self.session, login, self.pace(), timing or Timing(), self.time.pause)
         return ControlCenter(rest, inventory, self.time.date)
 
 
@@ -86,5 +90,12 @@ async def open_stage() -> AsyncIterator[Stage]:
         Simulator(book, {"orchestrator": KEY}, clock=time) as simulator,
         aiohttp.ClientSession() as session,
     ):
-        bare = Stage(time=time, simulator=simulator, book=book, session=session, platform=None)  # type: ignore[arg-type]
-        yield Stage(time=time, simulator=simulator, book=book, session=session, platform=bare.adapter())
+        bare = Stage(
+            time=time,
+            simulator=simulator,
+            book=book,
+            session=session,
+            platform=None,  # type: ignore[arg-type]
+            lines=KeptLines(time),
+        )
+        yield replace(bare, platform=bare.adapter())

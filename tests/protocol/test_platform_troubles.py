@@ -11,7 +11,6 @@ from platform_stage import ENTERPRISE, INVENTORY, KEY, OTHER_PLANS, SIM, TARGET,
 from carriers.base import Account, Billable, PlatformRefused, SimState
 from carriers.control_center import ControlCenter
 from carriers.control_center_rest import ControlCenterRest, Login, Timing
-from carriers.pace import Pace
 from carriers.registry import PlatformSettings, Registry
 from rsp.errors import Unreachable
 from rsp.identifiers import Iccid
@@ -176,6 +175,13 @@ async def test_the_platforms_limits_are_never_met(stage: Stage) -> None:
     assert stage.time.now >= 9.0
 
 
+async def test_the_platforms_limits_are_never_met_by_several_processes_together(stage: Stage) -> None:
+    others = [stage.adapter() for _ in range(3)]
+    await asyncio.gather(*(platform.find(SIM) for platform in others for _ in range(15)))
+    assert [seen.status for seen in stage.simulator.seen] == [200] * 45
+    assert stage.time.now >= 8.0
+
+
 async def test_refused_transfer_that_an_earlier_call_had_done_counts_as_done(stage: Stage) -> None:
     class Earlier(Book):
         """The transfer of an earlier call is done just before the one that is asked for now."""
@@ -273,7 +279,7 @@ async def test_wrong_address_is_not_taken_for_an_unknown_sim(stage: Stage) -> No
     login = Login(
         base_url=f"http://127.0.0.1:{stage.simulator.port}/provision", username="orchestrator", api_key=Secret(KEY)
     )
-    rest = ControlCenterRest(stage.session, login, Pace(5, stage.time, stage.time.pause))
+    rest = ControlCenterRest(stage.session, login, stage.pace())
     with pytest.raises(PlatformRefused, match="base_url") as caught:
         await ControlCenter(rest).find(SIM)
     assert (caught.value.code, caught.value.permanent) == ("http_404", False)
@@ -287,7 +293,7 @@ async def test_platform_from_settings_works_with_the_host_alone(stage: Stage) ->
         api_key=Secret(KEY),
         inventory_account=INVENTORY,
     )
-    platform = Registry(stage.session).platform("partner", settings)
+    platform = Registry(stage.session, stage.lines).platform("partner", settings)
     await platform.check()
     facts = await platform.find(SIM)
     assert facts is not None

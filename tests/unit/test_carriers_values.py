@@ -21,6 +21,7 @@ from rsp.errors import Malformed
 from rsp.identifiers import Iccid
 from server.setting_kinds import Secret
 from simulator.platforms.control_center_book import MOVES
+from tests.kept_lines import KeptLines
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 DETAILS = {
@@ -146,7 +147,7 @@ def test_only_the_platforms_own_404_means_an_unknown_sim() -> None:
 @pytest.fixture
 async def registry() -> AsyncIterator[Registry]:
     async with aiohttp.ClientSession() as session:
-        yield Registry(session)
+        yield Registry(session, KeptLines(lambda: 0.0))
 
 
 def control_center(**changes: Any) -> PlatformSettings:

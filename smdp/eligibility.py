@@ -14,6 +14,12 @@ from smdp.progress import Message, NotificationPoint, report
 
 DOWNLOADABLE = frozenset({OrderState.RELEASED, OrderState.DOWNLOADED})
 
+# What the person at the device reads; the states before release have the words of the status itself.
+_ENDED = {
+    OrderState.ERROR: "An earlier attempt ended this order. Ask the operator to make the profile downloadable again.",
+    OrderState.INSTALLED: "The profile of this activation code is installed already. Ask the operator for another one.",
+}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judgement:
@@ -33,7 +39,7 @@ def judge(facts: DownloadFacts, eid: Eid, info: EuiccInfo2, now: datetime, defau
     if order.eid is not None and order.eid != eid:
         return Judgement(refusal=Status.EID_MISMATCH)
     if order.state not in DOWNLOADABLE:
-        return Judgement(refusal=Status.NOT_RELEASED, detail=f"The order is {order.state}.")
+        return Judgement(refusal=Status.NOT_RELEASED, detail=_ENDED.get(order.state, ""))
     spent = _spent(order, now, facts.limits.download_attempts or default_attempts)
     if spent is not None:
         told = report(order, NotificationPoint.ELIGIBILITY, now, spent, eid=str(eid))

@@ -35,7 +35,8 @@ _BY_EID = (
         orders.c.ended_at.is_(None),
         orders.c.state.in_([OrderState.RELEASED.value, OrderState.DOWNLOADED.value]),
     )
-    .order_by(orders.c.id)
+    # A downloaded order may be installed already: common LPAs report it late or never, and the next one is waited for.
+    .order_by(orders.c.state == OrderState.DOWNLOADED.value, orders.c.id)
     .limit(1)
     .scalar_subquery()
 )

@@ -10,6 +10,7 @@ from crypto.curves import Curve
 from rsp import saip
 from smdp.binding import Protection
 from smdp.policy import Policy
+from tests.conformance import conforms
 from tests.protocol_attempt import attempt
 from tests.protocol_stage import CURVES, NAME, Seen, Stage, decoded, installed_on
 
@@ -88,6 +89,29 @@ async def test_device_without_a_code_gets_the_order_bound_to_its_card(stage: Sta
     assert (await attempt(stage, card, None).installed()).succeeded
     assert installed_on(card) == {str(ordered.iccid): ordered.upp}
     assert (await stage.seen(ordered)).order == "installed"
+
+
+@conforms(
+    "SGP.22 5.6.3",
+    "without a MatchingID the oldest order still to be downloaded comes first",
+    where="store/downloads.py",
+)
+async def test_device_without_a_code_gets_its_next_order_though_the_last_is_not_reported_yet(stage: Stage) -> None:
+    card = stage.card()
+    first, second = [await stage.order(eid=card.eid, matching_id="") for _ in range(2)]
+    for ordered in (first, second):
+        trial = attempt(stage, card, None)
+        assert trial.install(await trial.delivered()).succeeded
+        assert (await stage.seen(ordered)).order == "downloaded"
+    assert list(installed_on(card)) == [str(first.iccid), str(second.iccid)]
+
+
+async def test_device_without_a_code_gets_its_downloaded_order_again_when_no_other_waits(stage: Stage) -> None:
+    card = stage.card()
+    ordered = await stage.order(eid=card.eid, matching_id="")
+    await attempt(stage, card, None).delivered()
+    assert (await attempt(stage, card, None).installed()).succeeded
+    assert installed_on(card) == {str(ordered.iccid): ordered.upp}
 
 
 async def test_empty_matching_id_means_none(stage: Stage) -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from rsp.errors import Refused
 from rsp.status import Status
 from simulator.card import Card
 from simulator.euicc_info import EuiccProperties
+from simulator.lpa_messages import CancelReason
 from smdp.ordering import ConfirmOrder, DownloadOrder
 from tests.protocol_attempt import attempt
 from tests.protocol_stage import Ordered, Seen, Stage, refuses
@@ -89,6 +91,21 @@ async def test_installed_order_is_refused(stage: Stage, ordered: Ordered) -> Non
     before = await stage.seen(ordered)
     await refused_order(stage, card, ordered.matching_id, Status.NOT_RELEASED)
     assert await stage.seen(ordered) == before
+
+
+async def test_refusal_of_an_ended_order_says_what_to_ask_for(stage: Stage) -> None:
+    card, words = stage.card(), []
+    cancelled, installed = [await stage.order() for _ in range(2)]
+    trial = await attempt(stage, card, cancelled.matching_id).begun()
+    await trial.cancel(CancelReason.END_USER_REJECTION)
+    await attempt(stage, card, installed.matching_id).installed()
+    for ordered in (cancelled, installed):
+        with pytest.raises(Refused) as refusal:
+            await attempt(stage, card, ordered.matching_id).begun()
+        words.append(refusal.value.detail)
+    assert "Ask the operator to make the profile downloadable again" in words[0]
+    assert "installed already" in words[1]
+    assert all(text.isascii() and len(text) < 128 for text in words)
 
 
 async def test_cancelled_order_is_not_found(stage: Stage, ordered: Ordered) -> None:

@@ -85,16 +85,21 @@ class TrustStore:
         self._checked_eum.cache_clear()
         self._checked_euicc.cache_clear()
 
-    def verify_euicc(self, eum_der: bytes, euicc_der: bytes, now: datetime) -> EuiccIdentity:
+    def verify_euicc(
+        self, eum_der: bytes, euicc_der: bytes, now: datetime, under: bytes | None = None
+    ) -> EuiccIdentity:
         """Judge the chain CI - EUM - eUICC at `now` (aware). Raises CertificateRejected with the first fault found.
 
         The order is fixed: unknown CI, then the EUM's dates before its other faults, then the same for the eUICC.
+        `under` is the key id of the CI that was agreed on; any other is as good as unknown.
         """
         eum = _read(eum_der, Fault.EUM_INVALID)
         ci = self._anchors.get(eum.authority_key_id)
         if ci is None or not ci.is_valid_at(now):
             state = "is not trusted here" if ci is None else "is outside its validity dates"
             raise CertificateRejected(Fault.CI_UNKNOWN, f"CI {eum.authority_key_id.hex()} {state}")
+        if under is not None and eum.authority_key_id != under:
+            raise CertificateRejected(Fault.CI_UNKNOWN, f"CI {eum.authority_key_id.hex()} is not the one agreed on")
         if not eum.is_valid_at(now):
             raise CertificateRejected(Fault.EUM_EXPIRED, _dates(eum, "EUM"))
         self._checked_eum(eum_der)

@@ -68,13 +68,14 @@ class Delivery:
             confirmed = _verified(attempt, response, self._wallet.curve_of(attempt.session.ci_key_id))
             if not _is_open(attempt.order):
                 raise Refused(Status.NOT_RELEASED, f"The order is {attempt.order.state}.")
-            if has_expired(attempt.order, self._now()):
-                raise Refused(Status.ORDER_EXPIRED)
         except Refused as refusal:
             await self._refuse(attempt, refusal.status)
             raise
         key = await order_key(self._vault, attempt.order)
         await self._check_code(attempt, confirmed, key)
+        if has_expired(attempt.order, self._now()):
+            await self._refuse(attempt, Status.ORDER_EXPIRED)
+            raise Refused(Status.ORDER_EXPIRED)
         return await self._bind(attempt, confirmed, key)
 
     async def _load(self, transaction_id: TransactionId, digest: bytes) -> _Attempt:

@@ -167,15 +167,15 @@ class Downloads:
     def _verify(
         self, session: Session, response: es10.AuthenticateServerOk | es10.AuthenticateServerError
     ) -> EuiccIdentity:
-        """Everything about the eUICC, nothing about the order."""
-        if response.transaction_id != session.transaction_id:
-            raise Refused(Status.TRANSACTION_UNKNOWN)
+        """Everything about the eUICC, nothing about the order: in the order of the steps of 5.6.3."""
         if isinstance(response, es10.AuthenticateServerError):
+            if response.transaction_id != session.transaction_id:
+                raise Refused(Status.TRANSACTION_UNKNOWN)
             raise Refused(Status.EUICC_SIGNATURE_INVALID, f"The eUICC answered with error {response.code}.")
         try:
-            identity = self._trust.verify_euicc(response.eum_certificate, response.euicc_certificate, self._now())
-            if identity.ci_key_id != session.ci_key_id:
-                raise Refused(Status.CI_UNKNOWN, "The EUM certificate is not under the CI that was agreed.")
+            identity = self._trust.verify_euicc(
+                response.eum_certificate, response.euicc_certificate, self._now(), under=session.ci_key_id
+            )
             verify(identity.public_key, response.signature, response.signed)
         except CertificateRejected as rejected:
             raise Refused(_CERTIFICATE_FAULTS[rejected.fault]) from rejected
@@ -184,6 +184,8 @@ class Downloads:
         same = secrets.compare_digest(response.server_challenge, session.server_challenge)
         if not same or response.server_address != session.server_address:
             raise Refused(Status.EUICC_SIGNATURE_INVALID)
+        if response.transaction_id != session.transaction_id:
+            raise Refused(Status.TRANSACTION_UNKNOWN)
         return identity
 
     async def _accept(

@@ -62,15 +62,20 @@ def initialise_secure_channel_signed_part(
     return _opening(transaction_id, host_id, smdp_otpk) + _point(euicc_otpk, "euiccOtpk")
 
 
-def configure_isdp(dp_oid: str | None = None) -> bytes:
-    """ConfigureISDPRequest (BF24, 5.5.2), with DpProprietaryData when the OID of the profile's maker is given.
+def dp_proprietary_data(dp_oid: str, more: bytes = b"") -> bytes:
+    """DpProprietaryData (B8): the OID of the profile's maker, then further objects of its own.
 
-    Raises Malformed when DpProprietaryData would exceed 128 bytes, tag and length included.
+    Raises Malformed when it would exceed 128 bytes, tag and length included, or `more` is not whole objects.
     """
-    if dp_oid is None:
-        return tlv.wrap(0xBF24)
-    proprietary = tlv.wrap(0xB8, tlv.wrap(0x80, tlv.oid_to_bytes(dp_oid)))
-    return tlv.wrap(0xBF24, _sized(proprietary, "dpProprietaryData", 1, _MAX_PROPRIETARY_DATA))
+    for _ in tlv.objects(more):
+        pass
+    proprietary = tlv.wrap(0xB8, tlv.wrap(0x80, tlv.oid_to_bytes(dp_oid)), more)
+    return _sized(proprietary, "dpProprietaryData", 1, _MAX_PROPRIETARY_DATA)
+
+
+def configure_isdp(proprietary: bytes = b"") -> bytes:
+    """ConfigureISDPRequest (BF24, 5.5.2), with the DpProprietaryData of its maker when there is one."""
+    return tlv.wrap(0xBF24, proprietary)
 
 
 def replace_session_keys(*, initial_mcv: bytes, ppk_enc: bytes, ppk_cmac: bytes) -> bytes:

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from rsp.es8plus import dp_proprietary_data
+
 _NAME = re.compile(
     r"(?=.{1,255}$)[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?)*"
 )
@@ -210,3 +212,30 @@ def _listed(value: object, expects: str) -> Iterable[object]:
 
 def _texts(value: object) -> list[str]:
     return [str(item) for item in value] if isinstance(value, tuple) else [str(value)]
+
+
+@dataclass(frozen=True, slots=True)
+class ProprietaryData:
+    """What a server leaves on each card with its profile: its OID, and hexadecimal objects of its own after a colon."""
+
+    expects: str = "OID or OID:HEX, such as 2.999.10:810103, at most 128 bytes when coded, or nothing"
+
+    def read(self, value: object) -> str:
+        if not isinstance(value, str):
+            raise ValueError(self.expects)
+        try:
+            proprietary_data(value)
+        except ValueError:
+            raise ValueError(self.expects) from None
+        return value
+
+    def write(self, value: object) -> str:
+        return str(value)
+
+
+def proprietary_data(text: str) -> bytes:
+    """The object DpProprietaryData of such a setting; nothing for an empty one. Raises ValueError."""
+    if not text:
+        return b""
+    oid, _, digits = text.partition(":")
+    return dp_proprietary_data(oid, bytes.fromhex(digits))

@@ -14,7 +14,19 @@ from dataclasses import MISSING, Field, dataclass, field, fields
 from pathlib import Path
 from typing import TypeVar, cast
 
-from server.setting_kinds import Address, Choice, DatabaseAddress, Hidden, Host, Kind, Location, Names, Number, Secret
+from server.setting_kinds import (
+    Address,
+    Choice,
+    DatabaseAddress,
+    Hidden,
+    Host,
+    Kind,
+    Location,
+    Names,
+    Number,
+    ProprietaryData,
+    Secret,
+)
 
 __all__ = ["CONFIG_FILE", "PREFIX", "Documented", "Secret", "Settings", "SettingsError", "describe", "documented"]
 __all__ += ["environment", "load"]
@@ -87,6 +99,9 @@ class Settings:
     order_days: int = _key(90, Number(1, 3650), "days a released order waits for its device")
     protection: str = _key(
         "ppk", Choice(("ppk", "session")), "keys that protect profiles: prepared before or per session"
+    )
+    dp_proprietary_data: str = _key(
+        "", ProprietaryData(), "dpProprietaryData that cards keep with each profile: an OID, and objects of your own"
     )
     max_body_bytes: int = _key(262144, Number(4096, 16777216), "largest request body")
     request_seconds: float = _key(

@@ -28,6 +28,7 @@ from server.gauges import Gauges
 from server.hints import HintingInbox, HintingResults, Hints, Unheard
 from server.platform_lines import SharedLines
 from server.preflight import open_vault
+from server.setting_kinds import proprietary_data
 from server.settings import Settings
 from server.swap_wiring import Surroundings, Swaps, Waking, swaps_of
 from server.tally import CountedDownloads, Tally
@@ -154,6 +155,7 @@ def policy_of(settings: Settings) -> Policy:
         download_attempts=settings.download_attempts,
         confirmation_attempts=settings.confirmation_code_attempts,
         protection=Protection(settings.protection),
+        dp_proprietary=proprietary_data(settings.dp_proprietary_data),
     )
 
 

@@ -30,7 +30,7 @@ from simulator.es10b import (
     read_transaction_id,
 )
 from simulator.installer import BppReceiver, DownloadContext, InstallationFailed, ReceivedProfile
-from simulator.misbehaviour import Misbehaviour
+from simulator.misbehaviour import InstallFailure, Misbehaviour
 from simulator.notifications import Event, Notification
 from simulator.profiles import Profile, ProfileState
 from simulator.server_certificates import (
@@ -59,10 +59,12 @@ class Card(LocalManagement):
     """A virtual eUICC. Methods take and return what an LPA exchanges with a card after ES10 transport.
 
     They raise ValueError on a command no card would take: malformed, or a package piece without a prepared download.
-    `last_fault` says in words why the card answered with an error code the last time.
+    `last_fault` says in words why the card answered with an error code the last time; `fail_install` makes the next
+    installation fail.
     """
 
     last_fault: str = field(default="", init=False)
+    fail_install: InstallFailure | None = field(default=None, init=False)
     _challenge: bytes | None = field(default=None, init=False, repr=False)
     _session: _Session | None = field(default=None, init=False, repr=False)
     _receiver: BppReceiver | None = field(default=None, init=False, repr=False)
@@ -200,7 +202,7 @@ class Card(LocalManagement):
             raise ValueError("a confirmation code is asked for: send its 32-byte hash")
         one_time_key = self._one_time_key(binding, found.get(0x5F49))
         context = self._context(session, binding, one_time_key)
-        self._receiver = BppReceiver(context, self._admission(), self.memory.key_reuse)
+        self._receiver = BppReceiver(context, self._admission(), self.memory.key_reuse, self.fail_install)
         return self._prepared(session, one_time_key, signature.raw, hash_cc)
 
     def _context(

@@ -15,6 +15,7 @@ from rsp import tlv
 from rsp.identifiers import Iccid
 from simulator import der, ecc, metadata
 from simulator.metadata import ProfileMetadata
+from simulator.misbehaviour import InstallFailure
 from simulator.secure_messaging import (
     SecureChannel,
     SegmentForged,
@@ -35,6 +36,7 @@ class BppCommand(IntEnum):
     INITIALISE_SECURE_CHANNEL = 0
     CONFIGURE_ISDP = 1
     STORE_METADATA = 2
+    STORE_METADATA_2 = 3
     REPLACE_SESSION_KEYS = 4
     LOAD_PROFILE_ELEMENTS = 5
 
@@ -55,7 +57,9 @@ class ErrorReason(IntEnum):
     INTERRUPTED = 11
     PE_PROCESSING_ERROR = 12
     DATA_MISMATCH = 13
+    INVALID_NAA_KEY = 14
     PPR_NOT_ALLOWED = 15
+    UNDEFINED = 127
 
 
 class Failed(Exception):  # noqa: N818 -- the name is the outcome
@@ -136,12 +140,23 @@ _COMMAND = {
 }
 _NEXT: dict[int, tuple[int, ...]] = {0xBF36: (0xA0,), 0xA0: (0xA1,), 0xA1: (0xA2, 0xA3), 0xA2: (0xA3,), 0xA3: ()}
 _CARRIED_WITH_HEADER = (0xA0, 0xA2)
+_BREAKS_IN = {
+    BppCommand.INITIALISE_SECURE_CHANNEL: 0xBF36,
+    BppCommand.CONFIGURE_ISDP: 0xA0,
+    BppCommand.STORE_METADATA: 0xA1,
+    BppCommand.STORE_METADATA_2: 0xA1,
+    BppCommand.REPLACE_SESSION_KEYS: 0xA2,
+    BppCommand.LOAD_PROFILE_ELEMENTS: 0xA3,
+}
 
 
 class BppReceiver:
-    """Takes the pieces of one bound profile package in order."""
+    """Takes the pieces of one bound profile package in order; `failure` makes it end on purpose."""
 
-    def __init__(self, context: DownloadContext, target: Target, reuse: KeyReuse) -> None:
+    def __init__(
+        self, context: DownloadContext, target: Target, reuse: KeyReuse, failure: InstallFailure | None = None
+    ) -> None:
+        self._failure = failure
         self._context = context
         self._target = target
         self._reuse = reuse
@@ -164,12 +179,22 @@ class BppReceiver:
         with self._reporting():
             if not self._sequence:
                 self._open(piece)
+                self._break_off()
                 return None
             if self._sequence_left:
                 self._take(_cut(piece))
             else:
                 self._begin_sequence(piece)
+            self._break_off()
             return None if self._sequence_left else self._finish_sequence()
+
+    def _break_off(self) -> None:
+        """Fail where the card is told to: after BF23, or after the first segment of a sequence."""
+        if self._failure is None:
+            return
+        command = BppCommand(self._failure.command)
+        if _BREAKS_IN[command] == self._sequence and (self._data or self._sequence == 0xBF36):
+            raise InstallationFailed(command, Failed(ErrorReason(self._failure.reason), "told to fail here"))
 
     @contextmanager
     def _reporting(self) -> Iterator[None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import Enum, auto
 
 
@@ -54,3 +55,11 @@ class Misbehaviour(Enum):
     """Processing of a package is interrupted before its first command."""
     REFUSE_ROLLBACK = auto()
     """ProfileRollback ends with undefinedError and changes nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class InstallFailure:
+    """An installation that ends in the middle of the package: bppCommandId and errorReason of the result."""
+
+    command: int
+    reason: int

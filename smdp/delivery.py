@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -17,7 +16,7 @@ from rsp import es8plus, es10
 from rsp.errors import Refused
 from rsp.identifiers import TransactionId
 from rsp.status import Status
-from smdp.binding import Package, bound_profile_package
+from smdp.binding import Content, Package, bound_profile_package
 from smdp.credentials import Credentials, Wallet
 from smdp.eligibility import DOWNLOADABLE, has_expired
 from smdp.order import Binding, Order, OrderChange, OrderEvent
@@ -106,11 +105,15 @@ class Delivery:
             raise Refused(Status.TRANSACTION_UNKNOWN)
         assert order.binding is not None
         assert session.secure_channel is not None
-        if order.binding.euicc_otpk != response.euicc_otpk:
+        same = order.binding.host_id in session.secure_channel and order.binding.euicc_otpk == response.euicc_otpk
+        if not same:
             raise Refused(Status.TRANSACTION_UNKNOWN, "A later session has bound the profile anew.")
+        content = self._content(attempt).kept(order.binding.host_id)
+        if content is None:
+            raise Refused(Status.TRANSACTION_UNKNOWN, "The profile has changed since: begin a new session.")
         one_time_key = await self._stored_key(attempt, order.binding, await order_key(self._vault, order))
         keys = _session_keys(one_time_key, order.binding, session)
-        return await self._assemble(attempt, keys, session.secure_channel)
+        return await self._assemble(attempt, keys, session.secure_channel, content)
 
     async def _check_code(self, attempt: _Attempt, response: es10.PrepareDownloadOk, key: SealingKey) -> None:
         """Missing codes cost nothing; wrong ones are counted, and the last one ends the order (SGP.22 5.6.2)."""
@@ -140,19 +143,20 @@ class Delivery:
     async def _bind(self, attempt: _Attempt, response: es10.PrepareDownloadOk, key: SealingKey) -> bytes:
         """Everything that can fail comes before the commit; the answer leaves after it."""
         session, order = attempt.session, attempt.order
-        binding = order.binding
-        if binding and binding.euicc_otpk == response.euicc_otpk and binding.ci_key_id == session.server_ci_key_id:
-            one_time_key = await self._stored_key(attempt, binding, key)
+        binding, content = order.binding, self._content(attempt)
+        kept = content.kept(binding.host_id) if binding and _is_for(binding, response, session) else None
+        if binding and kept:
+            one_time_key, content = await self._stored_key(attempt, binding, key), kept
         else:
             one_time_key = OneTimeKey.generate(attempt.credentials.curve)
-            binding = _fresh_binding(order, one_time_key, response.euicc_otpk, session.server_ci_key_id, key)
+            binding = _fresh_binding(attempt, one_time_key, response.euicc_otpk, content.new_host_id(), key)
         try:
             keys = _session_keys(one_time_key, binding, session)
         except BadPoint as bad:
             await self._refuse(attempt, Status.EUICC_SIGNATURE_INVALID)
             raise Refused(Status.EUICC_SIGNATURE_INVALID, "euiccOtpk is not a point of the agreed curve.") from bad
         secure_channel = await self._secure_channel(attempt, one_time_key, binding)
-        answer = await self._assemble(attempt, keys, secure_channel)
+        answer = await self._assemble(attempt, keys, secure_channel, content)
         change = SessionChange.of(session, SessionEvent.DELIVER)
         await self._store.write(
             DownloadWrite(
@@ -183,17 +187,25 @@ class Delivery:
             smdp_sign=await self._vault.sign(attempt.credentials.pb_key, to_sign),
         )
 
-    async def _assemble(self, attempt: _Attempt, keys: SessionKeys, secure_channel: bytes) -> bytes:
+    def _content(self, attempt: _Attempt) -> Content:
+        """What is to be protected, by the rules of today."""
         profile = attempt.facts.profile
         assert profile is not None
-        context = package_key_context(profile.package_id)
+        return Content(
+            proprietary=self._policy.dp_proprietary,
+            metadata=profile.metadata,
+            package_id=profile.package_id,
+            protection=self._policy.protection,
+        )
+
+    async def _assemble(self, attempt: _Attempt, keys: SessionKeys, secure_channel: bytes, content: Content) -> bytes:
+        context = package_key_context(content.package_id)
         own = SessionKeys.from_bytes(await self._vault.unwrap(attempt.package.key_sealed, context))
         return bound_profile_package(
             secure_channel=secure_channel,
             keys=keys,
-            metadata=profile.metadata,
+            content=content,
             package=Package(segments=attempt.package.segments, keys=own),
-            protection=self._policy.protection,
         )
 
     async def _refuse(self, attempt: _Attempt, status: Status) -> None:
@@ -233,15 +245,20 @@ def _verified(
     return response
 
 
+def _is_for(binding: Binding, response: es10.PrepareDownloadOk, session: Session) -> bool:
+    """Whether the card still holds the one-time key of this binding and signs under the same CI."""
+    return binding.euicc_otpk == response.euicc_otpk and binding.ci_key_id == session.server_ci_key_id
+
+
 def _fresh_binding(
-    order: Order, one_time_key: OneTimeKey, euicc_otpk: bytes, ci_key_id: bytes, key: SealingKey
+    attempt: _Attempt, one_time_key: OneTimeKey, euicc_otpk: bytes, host_id: bytes, key: SealingKey
 ) -> Binding:
-    context = one_time_key_context(order.id, euicc_otpk)
+    context = one_time_key_context(attempt.order.id, euicc_otpk)
     return Binding(
         euicc_otpk=euicc_otpk,
         otsk_sealed=key.seal(one_time_key.to_bytes(), context),
-        host_id=secrets.token_bytes(16),
-        ci_key_id=ci_key_id,
+        host_id=host_id,
+        ci_key_id=attempt.session.server_ci_key_id,
     )
 
 

@@ -10,7 +10,10 @@ from smdp.binding import Protection
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
-    """`server_names` are the FQDNs under which devices find us, lower case; the first goes into activation codes."""
+    """`server_names` are the FQDNs under which devices find us, lower case; the first goes into activation codes.
+
+    `dp_proprietary` is the object B8 that every card gets with its profile, or nothing.
+    """
 
     server_names: tuple[str, ...]
     session_time: timedelta = timedelta(minutes=10)
@@ -18,6 +21,7 @@ class Policy:
     download_attempts: int = 10
     confirmation_attempts: int = 3
     protection: Protection = Protection.PPK
+    dp_proprietary: bytes = b""
     oldest_svn_major: int = 2
 
     @property

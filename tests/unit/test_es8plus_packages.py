@@ -99,16 +99,20 @@ def test_replaced_session_keys_are_what_the_schema_writes(mcv: bytes, enc: bytes
 
 def test_the_isdp_is_configured_with_or_without_the_makers_oid() -> None:
     assert es8plus.configure_isdp().hex() == "bf2400"
-    assert es8plus.configure_isdp("2.999.10").hex() == "bf2407b805800388370a"
-    value = {"dpProprietaryData": {"dpOid": "2.999.10"}}
-    assert schema.decode("ConfigureISDPRequest", es8plus.configure_isdp("2.999.10")) == value
+    configured = es8plus.configure_isdp(es8plus.dp_proprietary_data("2.999.10"))
+    assert configured.hex() == "bf2407b805800388370a"
+    assert schema.decode("ConfigureISDPRequest", configured) == {"dpProprietaryData": {"dpOid": "2.999.10"}}
+    more = es8plus.configure_isdp(es8plus.dp_proprietary_data("2.999.10", b"\x81\x01\x03"))
+    assert more.hex() == "bf240ab808" + "800388370a" + "810103"
 
 
 def test_proprietary_data_beyond_its_limit_is_malformed() -> None:
     longest = "1.3" + ".1" * 123
-    assert len(tlv.read_only(es8plus.configure_isdp(longest), 0xBF24).value) == 128
+    assert len(es8plus.dp_proprietary_data(longest)) == 128
     with pytest.raises(Malformed, match="dpProprietaryData"):
-        es8plus.configure_isdp(longest + ".1")
+        es8plus.dp_proprietary_data(longest + ".1")
+    with pytest.raises(Malformed, match="announces"):
+        es8plus.dp_proprietary_data("2.999.10", b"\x81\x02\x03")
 
 
 @pytest.mark.parametrize(

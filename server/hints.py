@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from enum import Enum
@@ -134,6 +134,12 @@ class HintingInbox(CountedInbox):
         """See `smdp.ports.NotificationStore`."""
         await super().judge(verdict, write)
         if write is not None and write.messages:
+            self._hints.tell(Queue.CALLBACKS)
+
+    async def judge_all(self, judgements: Sequence[tuple[Verdict, DownloadWrite | None]]) -> None:
+        """See `smdp.ports.NotificationStore`."""
+        await super().judge_all(judgements)
+        if any(write is not None and write.messages for _, write in judgements):
             self._hints.tell(Queue.CALLBACKS)
 
 

@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from prometheus_client import CollectorRegistry, Counter
 
 from smdp.order import OrderChange, OrderState
@@ -68,3 +70,9 @@ class CountedInbox(Inbox):
         """See `smdp.ports.NotificationStore`."""
         await super().judge(verdict, write)
         self._tally.count(write)
+
+    async def judge_all(self, judgements: Sequence[tuple[Verdict, DownloadWrite | None]]) -> None:
+        """See `smdp.ports.NotificationStore`."""
+        await super().judge_all(judgements)
+        for _, write in judgements:
+            self._tally.count(write)

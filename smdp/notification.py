@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
 
@@ -12,13 +13,14 @@ from crypto.certificates import CertificateRejected, TrustStore
 from crypto.signatures import BadSignature, verify
 from rsp import es10
 from rsp.errors import Malformed
-from rsp.identifiers import Eid
+from rsp.identifiers import Eid, TransactionId
 from rsp.status import Status
 from smdp.credentials import Wallet
 from smdp.order import TRANSITIONS as ORDER_STEPS
 from smdp.order import Order, OrderChange, OrderEvent, OrderState
 from smdp.ports import (
     LARGEST_NOTIFICATION,
+    DownloadFacts,
     DownloadWrite,
     NotificationStore,
     PendingNotification,
@@ -47,6 +49,11 @@ _OUTCOMES = {
 
 Judged = Callable[[Collection[Eid]], Awaitable[None]]
 """Told of the eUICCs whose notifications were judged, when what follows from them is committed."""
+
+
+_Notification = es10.ProfileInstallationResult | es10.OtherSignedNotification | None
+"""What a notification says; None when it cannot be read."""
+_Kept = tuple[PendingNotification, _Notification]
 
 
 async def nobody(_: Collection[Eid]) -> None:
@@ -79,34 +86,52 @@ class Notifications:
         await self._inbox.keep_notification(raw, self._now())
 
     async def judge_pending(self, most: int, lease_seconds: float) -> int:
-        """Judge up to `most` kept notifications and return how many there were."""
+        """Judge up to `most` kept notifications and return how many there were.
+
+        All together: one read finds their sessions, one commit takes their verdicts. What cannot go together is judged
+        one by one: a second report of the same session, and all of them when one meets a row that has moved.
+        """
         pending = await self._inbox.claim_notifications(most, lease_seconds)
-        eids = [await self._judge(notification) for notification in pending]
-        known = {eid for eid in eids if eid is not None}
+        first, again = _apart([(one, _parsed(one)) for one in pending])
+        known = await self._judge_together(first)
+        for one, notification in again:
+            known.add(await self._judge(one, notification))
+        known.discard(None)
         if known:
-            await self._judged(known)
+            await self._judged({eid for eid in known if eid is not None})
         return len(pending)
 
-    async def _judge(self, pending: PendingNotification) -> Eid | None:
+    async def _judge_together(self, crowd: Sequence[_Kept]) -> set[Eid | None]:
+        """The eUICCs that have reported, as far as that is proven."""
+        if len(crowd) > 1:
+            wanted = {of for _, notification in crowd if (of := _session_of(notification)) is not None}
+            found = await self._sessions.find_sessions(wanted)
+            judgements = [self._verdict(one, notification, found) for one, notification in crowd]
+            with suppress(TransitionLost):
+                await self._inbox.judge_all(judgements)
+                return {verdict.eid for verdict, _ in judgements if verdict.verified}
+        return {await self._judge(one, notification) for one, notification in crowd}
+
+    async def _judge(self, pending: PendingNotification, notification: _Notification) -> Eid | None:
         """The eUICC that has reported, as far as that is proven."""
+        wanted = _session_of(notification)
         for _ in range(_RACES):
-            try:
-                verdict, write = await self._verdict(pending)
+            found = await self._sessions.find_sessions(() if wanted is None else (wanted,))
+            verdict, write = self._verdict(pending, notification, found)
+            with suppress(TransitionLost):
                 await self._inbox.judge(verdict, write)
                 return verdict.eid if verdict.verified else None
-            except TransitionLost:
-                continue
         # The lease runs out and the notification is judged again.
         return None
 
-    async def _verdict(self, pending: PendingNotification) -> tuple[Verdict, DownloadWrite | None]:
-        try:
-            notification = es10.parse_pending_notification(pending.raw)
-        except Malformed:
+    def _verdict(
+        self, pending: PendingNotification, notification: _Notification, found: Mapping[TransactionId, DownloadFacts]
+    ) -> tuple[Verdict, DownloadWrite | None]:
+        if notification is None:
             return _unverified(pending, "malformed"), None
         if isinstance(notification, es10.OtherSignedNotification):
             return self._other(pending, notification), None
-        return await self._installation(pending, notification)
+        return self._installation(pending, notification, found.get(notification.transaction_id))
 
     def _other(self, pending: PendingNotification, notification: es10.OtherSignedNotification) -> Verdict:
         """Enable, disable, delete: carries its own certificate chain."""
@@ -128,11 +153,13 @@ class Notifications:
             iccid=notification.iccid,
         )
 
-    async def _installation(
-        self, pending: PendingNotification, notification: es10.ProfileInstallationResult
+    def _installation(
+        self,
+        pending: PendingNotification,
+        notification: es10.ProfileInstallationResult,
+        facts: DownloadFacts | None,
     ) -> tuple[Verdict, DownloadWrite | None]:
         """The result of a download: its key is the one of the session, however long ago that was."""
-        facts = await self._sessions.find_session(notification.transaction_id)
         if facts is None or facts.session.euicc_key is None or facts.order is None:
             return _unverified(pending, "unknown-session"), None
         session = facts.session
@@ -175,6 +202,33 @@ class Notifications:
         told = replace(told, body=replace(told.body, detail=_TOO_LATE if too_late else detail))
         change = OrderChange.of(order, event) if known else None
         return DownloadWrite(session=reported, order=change, messages=(told,))
+
+
+def _parsed(pending: PendingNotification) -> _Notification:
+    try:
+        return es10.parse_pending_notification(pending.raw)
+    except Malformed:
+        return None
+
+
+def _session_of(notification: _Notification) -> TransactionId | None:
+    return notification.transaction_id if isinstance(notification, es10.ProfileInstallationResult) else None
+
+
+def _apart(crowd: Sequence[_Kept]) -> tuple[list[_Kept], list[_Kept]]:
+    """Those of which each speaks of a session of its own, and those that speak of one that was named before."""
+    first: list[_Kept] = []
+    again: list[_Kept] = []
+    named: set[TransactionId] = set()
+    for kept in crowd:
+        session = _session_of(kept[1])
+        if session is None or session not in named:
+            first.append(kept)
+        else:
+            again.append(kept)
+        if session is not None:
+            named.add(session)
+    return first, again
 
 
 def _meaning(result: es10.Installed | es10.InstallationError) -> tuple[OrderEvent, Status | None, str]:

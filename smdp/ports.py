@@ -6,7 +6,7 @@ and has changed nothing. A store that cannot reach its database raises rsp.error
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
@@ -77,6 +77,9 @@ class SessionFinder(Protocol):
 
     async def find_session(self, transaction_id: TransactionId) -> DownloadFacts | None:
         """The session and its order (ended or not), however old; None when no such session exists."""
+
+    async def find_sessions(self, transaction_ids: Collection[TransactionId]) -> Mapping[TransactionId, DownloadFacts]:
+        """The same for many at once, in one round trip; those that do not exist are not among them."""
 
 
 class DownloadStore(SessionFinder, Protocol):
@@ -149,6 +152,12 @@ class NotificationStore(Protocol):
         """Store the verdict and its consequences in one commit. Raises TransitionLost as DownloadStore.write does.
 
         When the verdict's identity is already taken by an earlier row, nothing but `duplicate` is stored.
+        """
+
+    async def judge_all(self, judgements: Sequence[tuple[Verdict, DownloadWrite | None]]) -> None:
+        """Store all these verdicts and consequences in one commit, or none of them.
+
+        Raises TransitionLost when one of them cannot be stored as it is, a duplicate included: judge them one by one.
         """
 
 

@@ -1,10 +1,11 @@
-"""Sessions and the orders they download: `smdp.ports.DownloadStore`, one round trip for each method."""
+"""Sessions and the orders they download: `smdp.ports.DownloadStore`, at most one round trip for each method."""
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, Text, bindparam, func, insert, select
+from sqlalchemy import ColumnElement, Integer, Select, Text, bindparam, func, insert, select
 
 from rsp.identifiers import Eid, MatchingId, TransactionId
 from smdp.order import CLOSED, OrderState
@@ -12,6 +13,7 @@ from smdp.ports import DownloadFacts, DownloadWrite, ProtectedPackage
 from smdp.session import Session
 from store.changes import WRITE, write_arguments
 from store.compiled import compiled
+from store.gathering import Gathering
 from store.pool import Pool
 from store.rows import facts_from, labelled, session_values
 from store.tables import orders, packages, profiles, sessions, tenants
@@ -65,12 +67,13 @@ def _joined(facts: Select[Any], order_id: ColumnElement[int]) -> Select[Any]:
     )
 
 
+_TURN = bindparam("turn", type_=Integer).label("turn")
 _STORED_COLUMNS = [column.key for column in sessions.c if column.key != "created_at"]
 _OPEN_SESSION = compiled(insert(sessions).values({name: bindparam(name) for name in _STORED_COLUMNS}))
-_FIND_FOR_AUTHENTICATION = compiled(_joined(_facts(), func.coalesce(sessions.c.order_id, _BY_TOKEN, _BY_EID)))
+_FIND_FOR_AUTHENTICATION = compiled(_joined(_facts(_TURN), func.coalesce(sessions.c.order_id, _BY_TOKEN, _BY_EID)))
 _FIND_SESSION = compiled(_joined(_facts(), sessions.c.order_id))
 _FIND_FOR_DELIVERY = compiled(
-    _joined(_facts(*labelled(packages, "package", "segments", "key_sealed")), sessions.c.order_id)
+    _joined(_facts(*labelled(packages, "package", "segments", "key_sealed"), _TURN), sessions.c.order_id)
 )
 
 
@@ -79,30 +82,34 @@ class Downloads:
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
+        self._opening = Gathering(pool, _OPEN_SESSION)
+        self._finding_for_authentication = Gathering(pool, _FIND_FOR_AUTHENTICATION)
+        self._finding_for_delivery = Gathering(pool, _FIND_FOR_DELIVERY)
+        self._writing = Gathering(pool, WRITE, sorted_by="order_id")
 
     async def open_session(self, session: Session) -> None:
         """Store a fresh session."""
-        await self._pool.execute(_OPEN_SESSION, **session_values(session))
+        await self._opening.run(**session_values(session))
 
     async def find_for_authentication(
         self, transaction_id: TransactionId, matching_id: MatchingId | None, eid: Eid | None
     ) -> DownloadFacts | None:
         """The session and the order it has, else the one its MatchingID or its EID leads to."""
-        row = await self._pool.fetch_one(
-            _FIND_FOR_AUTHENTICATION,
+        rows = await self._finding_for_authentication.run(
             transaction_id=transaction_id.value,
             matching_id=str(matching_id) if matching_id else None,
             eid=str(eid) if eid else None,
         )
-        return facts_from(row) if row else None
+        return facts_from(rows[0]) if rows else None
 
     async def find_for_delivery(
         self, transaction_id: TransactionId
     ) -> tuple[DownloadFacts, ProtectedPackage | None] | None:
         """The session with its order, profile and protected package."""
-        row = await self._pool.fetch_one(_FIND_FOR_DELIVERY, transaction_id=transaction_id.value)
-        if row is None:
+        rows = await self._finding_for_delivery.run(transaction_id=transaction_id.value)
+        if not rows:
             return None
+        row = rows[0]
         facts = facts_from(row)
         if facts.order is None:
             return facts, None
@@ -110,9 +117,16 @@ class Downloads:
 
     async def find_session(self, transaction_id: TransactionId) -> DownloadFacts | None:
         """The session and its order, however old."""
-        row = await self._pool.fetch_one(_FIND_SESSION, transaction_id=transaction_id.value)
-        return facts_from(row) if row else None
+        return (await self.find_sessions((transaction_id,))).get(transaction_id)
+
+    async def find_sessions(self, transaction_ids: Collection[TransactionId]) -> Mapping[TransactionId, DownloadFacts]:
+        """Those sessions that exist, with their orders, however old."""
+        if not transaction_ids:
+            return {}
+        rows = await self._pool.run(_FIND_SESSION, [(one.value,) for one in transaction_ids])
+        found = (facts_from(row) for row in rows)
+        return {facts.session.transaction_id: facts for facts in found}
 
     async def write(self, write: DownloadWrite) -> None:
         """One statement, one commit. Raises TransitionLost."""
-        await self._pool.execute(WRITE, **write_arguments(write))
+        await self._writing.run(**write_arguments(write))

@@ -32,20 +32,28 @@ RACES = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError)
 """PostgreSQL gave up one of two transactions that stood in each other's way; doing it again is safe."""
 
 
+def meaning(error: BaseException) -> Exception | None:
+    """What a role is told in place of what the driver raised; None when it is our bug and stays as it is."""
+    if isinstance(error, _AWAY):
+        return Unavailable(f"the database is away: {type(error).__name__}")
+    if isinstance(error, asyncpg.InterfaceError):
+        # The driver has one class for a closed connection and for a wrong call of ours; a wrong value is a ValueError.
+        # A connection of a pool that dies between two statements is said to have been released.
+        if isinstance(error, ValueError) or not any(word in str(error) for word in ("clos", "released")):
+            return None
+        return Unavailable("the connection to the database was lost")
+    if isinstance(error, asyncpg.PostgresError) and error.sqlstate == _NOT_AS_EXPECTED:
+        return TransitionLost("a row is not in the expected state")
+    return None
+
+
 @contextmanager
 def translated() -> Iterator[None]:
     """Raises TransitionLost and Unavailable in place of what the driver raises; everything else is our bug."""
     try:
         yield
-    except _AWAY as error:
-        raise Unavailable(f"the database is away: {type(error).__name__}") from error
-    except asyncpg.InterfaceError as error:
-        # The driver has one class for a closed connection and for a wrong call of ours; a wrong value is a ValueError.
-        # A connection of a pool that dies between two statements is said to have been released.
-        if isinstance(error, ValueError) or not any(word in str(error) for word in ("clos", "released")):
+    except Exception as error:
+        meant = meaning(error)
+        if meant is None:
             raise
-        raise Unavailable("the connection to the database was lost") from error
-    except asyncpg.PostgresError as error:
-        if error.sqlstate != _NOT_AS_EXPECTED:
-            raise
-        raise TransitionLost("a row is not in the expected state") from None
+        raise meant from (None if isinstance(meant, TransitionLost) else error)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 
 import asyncpg
 from sqlalchemy import BigInteger, Boolean, LargeBinary, Text, bindparam, func, insert, null, select, update
 
-from smdp.ports import DownloadWrite, PendingNotification, Verdict
+from smdp.ports import DownloadWrite, PendingNotification, TransitionLost, Verdict
 from store.changes import with_write, write_arguments
 from store.claims import claim
 from store.compiled import compiled
+from store.gathering import Gathering
 from store.pool import Pool
 from store.tables import notifications
 
@@ -51,10 +53,11 @@ class Inbox:
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
+        self._keeping = Gathering(pool, _KEEP)
 
     async def keep_notification(self, raw: bytes, received_at: datetime) -> None:
         """Commit the bytes."""
-        await self._pool.execute(_KEEP, raw=raw, received_at=received_at)
+        await self._keeping.run(raw=raw, received_at=received_at)
 
     async def claim_notifications(self, most: int, lease_seconds: float) -> list[PendingNotification]:
         """Take up to `most` unjudged rows, the oldest first."""
@@ -74,12 +77,20 @@ class Inbox:
                 raise
             await self._store(verdict, DUPLICATE, None)
 
+    async def judge_all(self, judgements: Sequence[tuple[Verdict, DownloadWrite | None]]) -> None:
+        """All of them in one commit. Raises TransitionLost when they cannot be stored together."""
+        runs = [_JUDGE.arguments(_values(verdict, verdict.outcome, write)) for verdict, write in judgements]
+        try:
+            await self._pool.run(_JUDGE, runs)
+        except asyncpg.PostgresError as refused:
+            raise TransitionLost("the verdicts cannot be stored together") from refused
+
     async def _store(self, verdict: Verdict, outcome: str, write: DownloadWrite | None) -> None:
-        await self._pool.execute(_JUDGE, **_arguments(verdict, outcome), **write_arguments(write, more=1))
+        await self._pool.execute(_JUDGE, **_values(verdict, outcome, write))
 
 
-def _arguments(verdict: Verdict, outcome: str) -> dict[str, object]:
-    return {
+def _values(verdict: Verdict, outcome: str, write: DownloadWrite | None) -> dict[str, object]:
+    return write_arguments(write, more=1) | {
         "notification_id": verdict.notification_id,
         "is_verified": verdict.verified,
         "said": outcome,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 
 import asyncpg
@@ -195,3 +196,39 @@ async def test_a_notification_is_judged_once(pool: Pool) -> None:
     await Inbox(pool).judge(verdict, None)
     with pytest.raises(TransitionLost):
         await Inbox(pool).judge(verdict, None)
+
+
+async def test_verdicts_of_a_crowd_are_stored_in_one_commit(pool: Pool, database: str) -> None:
+    ids = await kept(pool, b"report", b"noise", b"event")
+    write = await downloaded(pool)
+    judgements = [
+        (installed(ids[0]), write),
+        (Verdict(notification_id=ids[1], verified=False, outcome="malformed"), None),
+        (Verdict(notification_id=ids[2], verified=True, outcome="enabled", eid=OTHER_EID, seq_number=9), None),
+    ]
+    await Inbox(pool).judge_all(judgements)
+    assert await outcomes(database) == [(True, "installed"), (False, "malformed"), (True, "enabled")]
+    facts = await Downloads(pool).find_session(transaction())
+    assert facts is not None
+    assert facts.order is not None
+    assert (facts.session.state, facts.order.state) == (SessionState.REPORTED, OrderState.INSTALLED)
+
+
+@pytest.mark.parametrize("spoiler", ["moved row", "identity taken", "judged by another"])
+async def test_one_bad_verdict_and_nothing_of_the_crowd_is_stored(pool: Pool, database: str, spoiler: str) -> None:
+    ids = await kept(pool, b"earlier", b"first", b"bad", b"last")
+    inbox = Inbox(pool)
+    await inbox.judge(Verdict(notification_id=ids[0], verified=True, outcome="enabled", eid=EID, seq_number=1), None)
+    write = await downloaded(pool)
+    bad: tuple[Verdict, DownloadWrite | None] = {
+        "moved row": (installed(ids[2]), DownloadWrite(session=replace(write.session, expected=SessionState.ENDED))),
+        "identity taken": (
+            Verdict(notification_id=ids[2], verified=True, outcome="disabled", eid=EID, seq_number=1),
+            None,
+        ),
+        "judged by another": (Verdict(notification_id=ids[0], verified=False, outcome="malformed"), None),
+    }[spoiler]
+    good = [Verdict(notification_id=number, verified=False, outcome="malformed") for number in (ids[1], ids[3])]
+    with pytest.raises(TransitionLost):
+        await inbox.judge_all([(good[0], None), bad, (good[1], None)])
+    assert await outcomes(database) == [(True, "enabled"), (False, None), (False, None), (False, None)]

@@ -356,3 +356,42 @@ async def test_event_of_a_card_under_a_foreign_ci_is_not_believed(stage: Stage, 
     signature = ecc.sign(owner.private_key, signed)
     raw = tlv.wrap(0x30, signed, signature, owner.euicc_certificate, owner.eum_certificate)
     assert await received(stage, raw) == [("bad-certificate", False)]
+
+
+def completed(card: Card) -> Seen:
+    """What the tables hold once the report of an installation was judged."""
+    return downloaded(card, order="installed", sealed=(), told=COMPLETE, sessions=(("reported", None),))
+
+
+async def test_reports_of_many_cards_with_a_forged_one_and_a_repeated_one_are_judged_together(stage: Stage) -> None:
+    orders = [await stage.order() for _ in range(4)]
+    trials = [attempt(stage, stage.card(), ordered.matching_id) for ordered in orders]
+    results = [trial.install(await trial.delivered()).raw for trial in trials]
+    forged = results[3][:-1] + bytes((results[3][-1] ^ 1,))
+    for raw in (results[0], results[1], results[0], b"\x00noise", results[2], forged):
+        await stage.notifications.handle_notification(raw)
+    assert await stage.notifications.judge_pending(64, 60.0) == 6
+    assert [(row["outcome"], row["verified"]) for row in await stage.notes()] == [
+        ("installed", True),
+        ("installed", True),
+        ("duplicate", True),
+        ("malformed", False),
+        ("installed", True),
+        ("bad-signature", False),
+    ]
+    for ordered, trial in zip(orders[:3], trials, strict=False):
+        assert await stage.seen(ordered) == completed(trial.card)
+    assert await stage.seen(orders[3]) == downloaded(trials[3].card)
+
+
+async def test_a_report_of_a_session_that_was_settled_before_harms_no_other_of_its_crowd(stage: Stage) -> None:
+    orders = [await stage.order() for _ in range(3)]
+    trials = [attempt(stage, stage.card(), ordered.matching_id) for ordered in orders]
+    results = [trial.install(await trial.delivered()).raw for trial in trials]
+    assert await received(stage, results[1]) == [("installed", True)]
+    for raw in results:
+        await stage.notifications.handle_notification(raw)
+    assert await stage.notifications.judge_pending(64, 60.0) == 3
+    assert [row["outcome"] for row in await stage.notes()] == ["installed", "installed", "duplicate", "installed"]
+    for ordered, trial in zip(orders, trials, strict=True):
+        assert await stage.seen(ordered) == completed(trial.card)

@@ -1,0 +1,124 @@
+"""Runs of one statement that are asked for together go to the database together: one round trip and one commit.
+
+A process that serves many devices asks for the same few statements again and again. What is asked for in one turn of
+the loop, and while an earlier crowd is on its way, travels as one implicit transaction. Nobody is answered before the
+commit that holds what is theirs, and nobody waits for others while the way is free.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+import asyncpg
+
+from smdp.ports import TransitionLost
+from store.compiled import Statement
+from store.pool import Pool, Row
+
+MOST = 64
+"""Runs in one transaction: so many rows are locked at most while it lasts."""
+_PATIENCE_SECONDS = 0.02
+"""After so long the next crowd does not wait for the one before it, which may itself be waiting for a lock."""
+_REFUSED = (TransitionLost, asyncpg.PostgresError)
+
+_Waiting = tuple[list[object], "asyncio.Future[list[Row]]"]
+
+
+class Gathering:
+    """One statement of one process. A crowd that the database refuses as a whole is asked for one by one.
+
+    Either the rows of `statement` are of no interest, or it has a parameter `turn`, the number of its run in the crowd,
+    and says it in each row. `sorted_by` names the parameter by which the runs of a crowd are sorted: two processes that
+    lock the same rows in the same order never wait for each other in a circle.
+    """
+
+    def __init__(self, pool: Pool, statement: Statement, sorted_by: str = "") -> None:
+        self._pool = pool
+        self._statement = statement
+        self._turn = statement.names.index("turn") if "turn" in statement.names else None
+        self._sorted_by = statement.names.index(sorted_by) if sorted_by else None
+        self._waiting: list[_Waiting] = []
+        self._flying: set[asyncio.Task[None]] = set()
+        self._start_at: asyncio.Handle | None = None
+
+    async def run(self, **values: object) -> list[Row]:
+        """The rows of one run, without `turn`. Raises what the statement raises when it is run alone."""
+        if self._turn is not None:
+            values["turn"] = None
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[list[Row]] = loop.create_future()
+        self._waiting.append((self._statement.arguments(values), answer))
+        if self._start_at is None:
+            self._plan(loop)
+        return await answer
+
+    def _plan(self, loop: asyncio.AbstractEventLoop) -> None:
+        if self._flying:
+            self._start_at = loop.call_later(_PATIENCE_SECONDS, self._start)
+        else:
+            self._start_at = loop.call_soon(self._start)
+
+    def _start(self) -> None:
+        self._start_at = None
+        crowd, self._waiting = self._waiting[:MOST], self._waiting[MOST:]
+        if self._sorted_by is not None and len(crowd) > 1:
+            place = self._sorted_by
+            crowd.sort(key=lambda waiting: waiting[0][place] or 0)  # type: ignore[arg-type,return-value]  # all ids
+        loop = asyncio.get_running_loop()
+        task = loop.create_task(self._fly(crowd))
+        self._flying.add(task)
+        task.add_done_callback(self._landed)
+        if self._waiting:
+            self._plan(loop)
+
+    def _landed(self, task: asyncio.Task[None]) -> None:
+        self._flying.discard(task)
+        if not self._waiting or self._flying:
+            return
+        if self._start_at is not None:
+            self._start_at.cancel()
+        self._start()
+
+    async def _fly(self, crowd: Sequence[_Waiting]) -> None:
+        if not await self._settled(crowd):
+            # One of them has spoilt it for all, and the database has done none of it.
+            for one in crowd:
+                await self._settled((one,))
+
+    async def _settled(self, crowd: Sequence[_Waiting]) -> bool:
+        """Tell each of those who wait what became of its run; False when the database refused many together."""
+        try:
+            answers = await self._together([arguments for arguments, _ in crowd])
+        except BaseException as error:
+            if isinstance(error, _REFUSED) and len(crowd) > 1:
+                return False
+            for _, answer in crowd:
+                _fail(answer, error)
+            if not isinstance(error, Exception):
+                raise
+            return True
+        for (_, answer), rows in zip(crowd, answers, strict=True):
+            if not answer.done():
+                answer.set_result(rows)
+        return True
+
+    async def _together(self, runs: list[list[object]]) -> list[list[Row]]:
+        if self._turn is None:
+            await self._pool.run(self._statement, runs)
+            return [[]] * len(runs)
+        for turn, run in enumerate(runs):
+            run[self._turn] = turn
+        answers: list[list[Row]] = [[] for _ in runs]
+        for row in await self._pool.run(self._statement, runs):
+            answers[row["turn"]].append(row)
+        return answers
+
+
+def _fail(answer: asyncio.Future[list[Row]], error: BaseException) -> None:
+    if answer.done():
+        return
+    if isinstance(error, asyncio.CancelledError):
+        answer.cancel()
+    else:
+        answer.set_exception(error)

@@ -17,8 +17,10 @@ from sqlalchemy import (
     Update,
     bindparam,
     case,
+    exists,
     func,
     insert,
+    literal,
     null,
     select,
     update,
@@ -27,10 +29,10 @@ from sqlalchemy.types import TypeEngine
 
 from smdp.order import ENDED, OrderChange
 from smdp.ports import DownloadWrite
-from smdp.progress import Message
+from smdp.progress import KIND, Message
 from smdp.session import SessionChange
 from store.compiled import Statement, compiled
-from store.tables import orders, outbox, sessions
+from store.tables import orders, outbox, sessions, tenants
 
 _SEALED = ("key_sealed", "confirmation_sealed")
 _BINDING = ("euicc_otpk", "otsk_sealed", "host_id", "ci_key_id")
@@ -163,8 +165,23 @@ _MESSAGE_ARRAYS = (
     parameter("message_kinds", ARRAY(Text)),
     parameter("message_bodies", ARRAY(Text)),
 )
+NO_ADDRESS = "the operator has no callback address"
+"""Why a message was buried the moment it was written."""
+_told = select(
+    *(
+        func.unnest(array).label(name)
+        for array, name in zip(_MESSAGE_ARRAYS, ("tenant_id", "line", "kind", "body"), strict=True)
+    )
+).subquery("news")
+# Nobody asked to be told: the message is kept for people to see, and no worker ever has to look at it.
+_unasked = exists().where(
+    tenants.c.id == _told.c.tenant_id,
+    tenants.c.callback_url == literal("", Text),
+    _told.c.kind == literal(KIND, Text),
+)
 _TELL = insert(outbox).from_select(
-    ["tenant_id", "line", "kind", "body"], select(*(func.unnest(array) for array in _MESSAGE_ARRAYS))
+    ["tenant_id", "line", "kind", "body", "buried_at", "last_error"],
+    select(*_told.c, case((_unasked, func.now())), case((_unasked, literal(NO_ADDRESS, Text)))),
 )
 _SESSION_STEP = _session_update().returning(sessions.c.transaction_id).cte("session_step")
 _ORDER_STEP = order_update().returning(orders.c.id).cte("order_step")

@@ -24,9 +24,20 @@ EID = Eid("89049032123451234512345678901235")
 OTHER_EID = Eid("89049032123451234512345678901236")
 
 
-async def new_tenant(pool: Pool, name: str = "Operator One", download_attempts: int | None = None) -> int:
+async def new_tenant(
+    pool: Pool,
+    name: str = "Operator One",
+    download_attempts: int | None = None,
+    callback_url: str = "https://operator.example.com",
+) -> int:
     """Stores an operator and returns its id."""
-    operator = Operator(id=0, name=name, requester_id=f"id-of-{name}", download_attempts=download_attempts)
+    operator = Operator(
+        id=0,
+        name=name,
+        requester_id=f"id-of-{name}",
+        callback_url=callback_url,
+        download_attempts=download_attempts,
+    )
     return (await Operators(pool).add_operator(operator, (hashlib.sha256(name.encode()).digest(),))).id
 
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import pytest
 from store_samples import message, new_tenant
 
 from smdp.ports import ClaimedMessage
+from store.changes import TELL, message_arguments
+from store.compiled import Statement
 from store.ordering import Orderings
 from store.outbox import Outbox
 from store.pool import Pool, open_pool
@@ -158,3 +161,30 @@ async def test_a_message_of_an_undone_work_is_not_sent(pool: Pool) -> None:
     with pytest.raises(LookupError):
         await fail()
     assert await claim(Outbox(pool)) == []
+
+
+async def test_what_nobody_asked_to_be_told_is_kept_and_never_claimed(pool: Pool) -> None:
+    silent = await new_tenant(pool, "Silent", callback_url="")
+    told = await new_tenant(pool, "Told")
+    async with Orderings(pool).begin(silent) as work:
+        await work.tell(replace(message("silent", "s1"), tenant_id=silent))
+        await work.tell(replace(message("silent", "s2"), tenant_id=silent, kind="another kind"))
+        await work.tell(replace(message("told", "t1"), tenant_id=told))
+    outbox = Outbox(pool)
+    assert await claim(outbox) == ["s2", "t1"]
+    rows = await pool.fetch(
+        Statement("SELECT buried_at IS NOT NULL AS buried, last_error, attempts FROM outbox ORDER BY id", ())
+    )
+    assert [tuple(row) for row in rows] == [
+        (True, "the operator has no callback address", 0),
+        (False, None, 1),
+        (False, None, 1),
+    ]
+
+
+async def test_messages_keep_the_order_in_which_one_write_brought_them(pool: Pool) -> None:
+    tenant = await new_tenant(pool)
+    messages = tuple(replace(message("line", f"m{number}"), tenant_id=tenant) for number in range(20))
+    await pool.execute(TELL, **message_arguments(messages))
+    rows = await pool.fetch(Statement("SELECT body FROM outbox ORDER BY id", ()))
+    assert [row["body"].partition('"detail":"')[2].partition('"')[0] for row in rows] == [f"m{n}" for n in range(20)]

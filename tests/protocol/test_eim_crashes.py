@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import TypeVar
 
@@ -15,7 +15,7 @@ from rsp.errors import Unavailable
 from simulator.exchange import Retries
 from simulator.ipa import IpaOptions
 from store.compiled import Statement
-from store.pool import Connection, Pool, Row
+from store.pool import Arguments, Connection, Pool, Row
 from tests.eim_stage import LEAD, TARGET, EimStage
 from tests.protocol_stage import Clock, Material
 
@@ -40,7 +40,7 @@ class FaultyPool(Pool):
         """Fail at statement `at` from now, counted from 1; 0 never."""
         self.count, self.at, self.done_first = 0, at, done_first
 
-    async def _run(self, work: Callable[[], Awaitable[T]]) -> T:  # type: ignore[override]  # nothing else calls it
+    async def _run(self, work: Callable[[], Awaitable[T]]) -> T:
         self.count += 1
         turn = self.count
         if turn == self.at and not self.done_first:
@@ -49,6 +49,9 @@ class FaultyPool(Pool):
         if turn == self.at and self.done_first:
             raise Unavailable("lost after")
         return answer
+
+    async def run(self, statement: Statement, runs: Sequence[Arguments]) -> list[Row]:
+        return await self._run(lambda: self._inner.run(statement, runs))
 
     async def execute(self, statement: Statement, **values: object) -> None:
         await self._run(lambda: self._inner.execute(statement, **values))

@@ -1,0 +1,188 @@
+"""A fresh server with one operator, its stock and its callback server, for programs that others wrote to meet."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import tempfile
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+import asyncpg
+
+from crypto.curves import Curve
+from rsp.identifiers import ActivationCode, Eid, Iccid, MatchingId
+from server.demo import stage
+from server.demo.cast import Device, Devices, callback_server, operator_client, operator_exchange
+from server.demo.stage import Server, smdp
+from simulator.exchange import Exchange
+from simulator.operator import OperatorClient
+from simulator.operator_callbacks import CallbackServer
+from store.embedded import EmbeddedPostgres
+from tools.interop.verdicts import Unexpected
+
+OPERATOR = "operator-a"
+PROFILE_TYPE = "interop"
+_STOCK = 60
+_WITHIN = 15.0
+_LOOK_SECONDS = 0.05
+_JUDGED = """
+SELECT outcome FROM notifications WHERE eid = $1 AND iccid = $2 AND verified AND outcome = $3 LIMIT 1
+"""
+
+
+def parser(description: str | None, example: str) -> argparse.ArgumentParser:
+    """The options every peer has."""
+    made = argparse.ArgumentParser(description=description, epilog=f"Example: {example}")
+    made.add_argument("--json", action="store_true", help="print the verdicts as JSON")
+    made.add_argument("--folder", type=Path, help="data folder of the server; emptied first (a temporary one)")
+    return made
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ordered:
+    """A released order: its profile and its activation code."""
+
+    iccid: Iccid
+    code: ActivationCode
+
+    @property
+    def text(self) -> str:
+        """The activation code as in a QR code."""
+        return f"LPA:{self.code}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scene:
+    """A running server, and what the other parties hold."""
+
+    server: Server
+    devices: dict[Curve, Devices]
+    lpa: Exchange
+    operator: OperatorClient
+    callbacks: CallbackServer
+    tables: asyncpg.Connection[Any]
+
+    @property
+    def es9(self) -> dict[str, tuple[str, int]]:
+        """Where ES9+ listens, by name."""
+        return {self.server.name: (self.server.state.hosts["es9"], self.server.state.ports["es9"])}
+
+    def device(self, curve: Curve = Curve.P256) -> Device:
+        """A fresh card in a device."""
+        return self.devices[curve].next(self.lpa)
+
+    async def order(
+        self,
+        *,
+        iccid: Iccid | None = None,
+        eid: Eid | None = None,
+        confirmation_code: str | None = None,
+        matching_id: str | None = None,
+    ) -> Ordered:
+        """DownloadOrder and ConfirmOrder with release."""
+        wanted = None if iccid else PROFILE_TYPE
+        reserved = await self.operator.download_order(eid=eid, iccid=iccid, profile_type=wanted)
+        confirmed = await self.operator.confirm_order(
+            reserved, release=True, eid=eid, confirmation_code=confirmation_code, matching_id=matching_id
+        )
+        code = ActivationCode(smdp_address=self.server.name, matching_id=MatchingId(str(confirmed.matching_id)))
+        return Ordered(iccid=reserved, code=code)
+
+    async def state(self, ordered: Ordered) -> str:
+        """The state of the newest order of this profile."""
+        query = "SELECT state FROM orders WHERE iccid = $1 ORDER BY id DESC LIMIT 1"
+        return str(await self.tables.fetchval(query, str(ordered.iccid)))
+
+    async def becomes(self, ordered: Ordered, state: str) -> None:
+        """Wait until the order has this state. Raises Unexpected."""
+
+        async def look() -> bool:
+            return await self.state(ordered) == state
+
+        await until(look, f"the order of {ordered.iccid} must become {state}")
+
+    async def judged(self, eid: Eid, iccid: Iccid, outcome: str) -> None:
+        """Wait until a notification of this card was verified. Raises Unexpected."""
+
+        async def look() -> bool:
+            return await self.tables.fetchval(_JUDGED, str(eid), str(iccid), outcome) is not None
+
+        await until(look, f"the server must have verified that {iccid} was {outcome} on {eid}")
+
+    async def told(self, ordered: Ordered, *points: int) -> None:
+        """Wait until the operator was told these notification points. Raises Unexpected."""
+        try:
+            await self.callbacks.wait_for_points(ordered.iccid, *points)
+        except TimeoutError:
+            calls = [call.point for call in self.callbacks.calls if call.iccid == ordered.iccid]
+            raise Unexpected(f"the operator must be told points {points}, but was told {calls}") from None
+
+    async def no_faults(self) -> None:
+        """The server answered nothing with 5xx, and the operator could read all reports. Raises Unexpected."""
+        faults = [
+            record
+            for record in self.server.records()
+            if (record.get("event") == "answered" and record["status"] >= 500)
+            or record.get("level") in ("error", "critical")
+        ]
+        if faults or self.callbacks.faults:
+            raise Unexpected(f"faults: {(faults or self.callbacks.faults)[0]}")
+
+
+async def until(condition: Callable[[], Awaitable[bool]], what: str) -> None:
+    """Wait until the condition holds. Raises Unexpected with `what` after a while."""
+    end = monotonic() + _WITHIN
+    while monotonic() < end:
+        if await condition():
+            return
+        await asyncio.sleep(_LOOK_SECONDS)
+    raise Unexpected(what)
+
+
+@contextmanager
+def folder(chosen: Path | None) -> Iterator[Path]:
+    """The chosen folder, or a temporary one."""
+    if chosen:
+        yield chosen
+        return
+    with tempfile.TemporaryDirectory(prefix="smdp-interop-") as made:
+        yield Path(made) / "data"
+
+
+@asynccontextmanager
+async def scene(server: Server) -> AsyncIterator[Scene]:
+    """The parties around a running server: an operator with stock, devices of both curves."""
+    async with AsyncExitStack() as stack:
+        callbacks = await stack.enter_async_context(callback_server(server.pki))
+        certificate, _ = server.pki.operator_files(OPERATOR)
+        url = f"https://localhost:{callbacks.port}"
+        smdp(server.settings, "operator", "add", OPERATOR, "--certificate", str(certificate), "--callback-url", url)
+        own = ("--operator", OPERATOR, "--type", PROFILE_TYPE)
+        smdp(server.settings, "profile", "generate", str(_STOCK), *own)
+        devices = {curve: Devices(server, curve) for curve in Curve}
+        exchange = await stack.enter_async_context(operator_exchange(server, OPERATOR))
+        tables = await asyncpg.connect(EmbeddedPostgres(server.settings.data_dir).dsn())
+        stack.push_async_callback(tables.close)
+        yield Scene(
+            server=server,
+            devices=devices,
+            lpa=await stack.enter_async_context(devices[Curve.P256].exchange()),
+            operator=operator_client(server, exchange, OPERATOR),
+            callbacks=callbacks,
+            tables=tables,
+        )
+
+
+@contextmanager
+def serving(chosen: Path | None) -> Iterator[Server]:
+    """A server on a fresh data folder with test certificates of its own."""
+    with folder(chosen) as place:
+        loaded = stage.prepare(place)
+        smdp(loaded, "pki", "init")
+        with stage.serving(loaded) as server:
+            yield server

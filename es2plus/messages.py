@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import TypeVar
 
 import msgspec
@@ -10,6 +12,7 @@ from rsp.errors import Malformed
 from rsp.json_binding import execution_header
 from rsp.status import Status
 from smdp.progress import ProgressInfo
+from smdp.recovery import ProfileStatus
 
 PREFIX = "/gsma/rsp2/es2plus"
 _SUCCESS = execution_header()
@@ -40,7 +43,7 @@ class DownloadOrder(Request, frozen=True, rename="camel", kw_only=True, omit_def
 
 
 class ConfirmOrder(Request, frozen=True, rename="camel", kw_only=True, omit_defaults=True):
-    """5.3.2; some clients send the flag as text."""
+    """5.3.2; some clients send the flag as text. `imei` is no member of SGP.22 but ours."""
 
     iccid: str
     release_flag: bool | str
@@ -48,16 +51,17 @@ class ConfirmOrder(Request, frozen=True, rename="camel", kw_only=True, omit_defa
     matching_id: str | None = None
     confirmation_code: str | None = None
     smds_address: str | None = None
+    imei: str | None = None
 
     def __repr__(self) -> str:
         return f"ConfirmOrder(iccid={self.iccid!r})"
 
 
 class CancelOrder(Request, frozen=True, rename="camel", kw_only=True, omit_defaults=True):
-    """5.3.3."""
+    """5.3.3. Both mandatory members may be missing here: that has a status code of its own."""
 
-    iccid: str
-    final_profile_status_indicator: str
+    iccid: str | None = None
+    final_profile_status_indicator: str | None = None
     eid: str | None = None
     matching_id: str | None = None
 
@@ -129,8 +133,29 @@ def confirmed(eid: str | None, matching_id: str, smdp_address: str) -> bytes:
     return b'{"header":%b,%b' % (_SUCCESS, msgspec.json.encode(members)[1:])
 
 
+def statuses(found: Sequence[ProfileStatus], at: datetime) -> bytes:
+    """Answer of the vendors' function getProfileStatus."""
+    listed = [
+        {
+            "iccid": one.iccid.to_json(),
+            "state": one.state,
+            "eid": one.eid,
+            "acToken": one.matching_id,
+            "lockFlag": one.locked,
+            "status_last_update_timestamp": _timestamp(one.updated_at),
+        }
+        for one in found
+    ]
+    members = {"profileStatusList": listed, "completionTimestamp": _timestamp(at)}
+    return b'{"header":%b,%b' % (_SUCCESS, msgspec.json.encode(members)[1:])
+
+
+def _timestamp(at: datetime) -> str:
+    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
 def done() -> bytes:
-    """Answer of CancelOrder and ReleaseProfile: nothing but the header."""
+    """Answer of CancelOrder, ReleaseProfile and recoverProfile: nothing but the header."""
     return b'{"header":%b}' % _SUCCESS
 
 

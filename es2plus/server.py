@@ -1,9 +1,10 @@
-"""ES2+ as HTTP over mutual TLS: four functions of the JSON binding (SGP.22 5.3.1 to 5.3.4)."""
+"""ES2+ as HTTP over mutual TLS: four functions of the JSON binding (SGP.22 5.3.1 to 5.3.4), and two of vendors."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from datetime import datetime
 from typing import TypeVar
 
 import msgspec
@@ -12,10 +13,11 @@ from aiohttp import web
 
 from es2plus import messages
 from rsp.errors import Malformed, Refused
-from rsp.identifiers import Eid, Iccid
+from rsp.identifiers import Eid, Iccid, imei_without_check
 from rsp.status import Status
 from smdp import ordering
 from smdp.ports import Call
+from smdp.recovery import MOST_PROFILES, Target, VendorFunctions
 from tenancy.operator import Directory, Operator
 from transport.functions import Interface, Turned
 from transport.identity import client_fingerprint
@@ -28,9 +30,17 @@ _R = TypeVar("_R", bound=messages.Request)
 class Es2Plus:
     """Knows the caller by its certificate, decodes, calls the use case, encodes."""
 
-    def __init__(self, orders: ordering.Ordering, directory: Directory) -> None:
+    def __init__(
+        self,
+        orders: ordering.Ordering,
+        vendor: VendorFunctions,
+        directory: Directory,
+        now: Callable[[], datetime],
+    ) -> None:
         self._orders = orders
+        self._vendor = vendor
         self._directory = directory
+        self._now = now
 
     def routes(self, interface: Interface) -> list[web.RouteDef]:
         """The routes of the JSON binding."""
@@ -39,6 +49,8 @@ class Es2Plus:
             interface.route("confirmOrder", self.confirm_order),
             interface.route("cancelOrder", self.cancel_order),
             interface.route("releaseProfile", self.release_profile),
+            interface.route("getProfileStatus", self.get_profile_status),
+            interface.route("recoverProfile", self.recover_profile),
         ]
 
     async def download_order(self, http: web.Request, body: bytes) -> bytes:
@@ -69,6 +81,7 @@ class Es2Plus:
                 matching_id=request.matching_id,
                 confirmation_code=_text(request.confirmation_code, "confirmationCode", _LONGEST_CODE),
                 smds_address=request.smds_address,
+                imei=_optional(imei_without_check, request.imei),
             ),
         )
         return messages.confirmed(result.eid, result.matching_id, result.smdp_address)
@@ -76,6 +89,8 @@ class Es2Plus:
     async def cancel_order(self, http: web.Request, body: bytes) -> bytes:
         """5.3.3."""
         call, request = await self._received(http, body, messages.CancelOrder, "cancelOrder")
+        if not request.iccid or not request.final_profile_status_indicator:
+            raise Refused(Status.ICCID_MISSING)
         try:
             final = ordering.FinalProfileStatus(request.final_profile_status_indicator)
         except ValueError:
@@ -95,6 +110,25 @@ class Es2Plus:
         """5.3.4."""
         call, request = await self._received(http, body, messages.ReleaseProfile, "releaseProfile")
         await self._orders.release_profile(call, _iccid(request.iccid))
+        return messages.done()
+
+    async def get_profile_status(self, http: web.Request, body: bytes) -> bytes:
+        """A vendors' function, not in SGP.22: where profiles of the caller stand; others are left out of the answer."""
+        call, request = await self._received(http, body, messages.GetProfileStatus, "getProfileStatus")
+        if not 1 <= len(request.iccid_list) <= MOST_PROFILES:
+            raise Malformed(f"iccidList has 1 to {MOST_PROFILES} entries")
+        wanted = [Iccid.parse(one.iccid) for one in request.iccid_list]
+        found = await self._vendor.profile_status(call.tenant_id, wanted)
+        return messages.statuses(found, self._now())
+
+    async def recover_profile(self, http: web.Request, body: bytes) -> bytes:
+        """A vendors' function, not in SGP.22: a failed order may be downloaded again, or its profile be ordered."""
+        call, request = await self._received(http, body, messages.RecoverProfile, "recoverProfile")
+        try:
+            target = Target(request.profile_status.capitalize())
+        except ValueError:
+            raise Malformed("profileStatus must be Released or Available") from None
+        await self._vendor.recover_profile(call, _iccid(request.iccid), target)
         return messages.done()
 
     async def _received(self, http: web.Request, body: bytes, kind: type[_R], function: str) -> tuple[Call, _R]:

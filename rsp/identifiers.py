@@ -9,6 +9,7 @@ from rsp.errors import Malformed
 
 _EID = re.compile(r"[0-9]{32}", re.ASCII)
 _ICCID = re.compile(r"[0-9]{18,20}", re.ASCII)
+_IMEI = re.compile(r"[0-9]{14,16}", re.ASCII)
 _MATCHING_ID = re.compile(r"[A-Z0-9-]{1,255}", re.ASCII)
 _LABEL = r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 _FQDN = re.compile(rf"(?=.{{1,255}}$){_LABEL}(\.{_LABEL})*")
@@ -122,6 +123,13 @@ class TransactionId:
             return cls(bytes.fromhex(text) if text.isalnum() else b"")
         except ValueError:
             raise Malformed("a transactionId is 2 to 32 hexadecimal digits") from None
+
+
+def imei_without_check(text: str) -> str:
+    """The 14 digits of an IMEI that name the device: 15 with check digit, or 16 with software version, are accepted."""
+    if not _IMEI.fullmatch(text):
+        raise Malformed("an IMEI is 14 to 16 decimal digits")
+    return text[:14]
 
 
 def fqdn(text: str) -> str:

@@ -86,6 +86,7 @@ class Status(Enum):
         "The profile with this ICCID is not available: it is ordered, downloaded or out of stock.",
     )
     ICCID_NOT_ALLOWED = "8.2.1", "1.2", "This profile may not be used for this function."
+    PROFILE_TYPE_NOT_ALLOWED = "8.2.5", "1.2", "This profile type is closed for ordering."
     ICCID_INVALID_TRANSITION = "8.2.1", "3.5", "The order is not in a state that allows this function."
     ICCID_MISSING = "8.2.1", "2.2", "iccid or finalProfileStatusIndicator is missing."
     PROFILE_TYPE_UNKNOWN = "8.2.5", "3.9", "No profile type has this name."

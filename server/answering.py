@@ -70,7 +70,7 @@ def _interfaces(services: Services, gate: Gate) -> list[tuple[web.Application, s
         throttle=throttle,
     )
     es2 = Interface(name="es2plus", prefix=es2_messages.PREFIX, limits=limits, metrics=services.metrics, gate=gate)
-    operators = Es2Plus(services.ordering, services.directory).routes(es2)
+    operators = Es2Plus(services.ordering, services.vendor, services.directory, services.now).routes(es2)
     return [
         *_devices(services, es9),
         (es2.application(operators), "es2", server_context(pki.tls_certificate, pki.tls_key, pki.operator_ca)),

@@ -40,6 +40,7 @@ from smdp.notification import Notifications, nobody
 from smdp.ordering import Ordering
 from smdp.policy import Policy
 from smdp.progress import KIND
+from smdp.recovery import VendorFunctions
 from store.directory import Operators
 from store.ordering import Orderings
 from store.outbox import Outbox
@@ -66,6 +67,8 @@ class Services:
     cancellation: Cancellation
     notifications: Notifications
     ordering: Ordering
+    vendor: VendorFunctions
+    now: Callable[[], datetime]
     sender: Sender
     eim: Eim | None
     """None where the PKI folder has no eIM."""
@@ -136,6 +139,8 @@ async def opened(
             cancellation=Cancellation(sessions, wallet, now),
             notifications=Notifications(HintingInbox(pool, tally, hints), sessions, trust, wallet, now, judged),
             ordering=ordering,
+            vendor=VendorFunctions(Orderings(pool), policy, now),
+            now=now,
             sender=Sender(outbox, {KIND: callbacks.send, FORWARD_KIND: forwarder.send}),
             eim=eim,
             swaps=swaps,

@@ -161,7 +161,12 @@ class Delivery:
         await self._store.write(
             DownloadWrite(
                 session=replace(change, download_digest=attempt.digest, secure_channel=secure_channel),
-                order=replace(OrderChange.of(order, OrderEvent.DELIVER), binding=binding),
+                order=replace(
+                    OrderChange.of(order, OrderEvent.DELIVER),
+                    binding=binding,
+                    handed_out=True,
+                    awaiting=session.transaction_id.value,
+                ),
                 messages=(report(order, NotificationPoint.BPP_DOWNLOAD, self._now()),),
             )
         )

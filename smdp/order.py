@@ -37,7 +37,10 @@ class OrderEvent(StrEnum):
     FAIL_TEMPORARILY = "temporary installation error"
     FAIL = "terminal failure"
     CANCEL = "CancelOrder"
+    RECOVER = "recoverProfile"
     CONFIRM_DELETION = "card's signed word: deleted"
+    REOPEN = "deleted on its card, may be downloaded again"
+    NOTE = "card's report that moves nothing"
 
 
 class ProfileState(StrEnum):
@@ -63,8 +66,9 @@ TRANSITIONS: dict[tuple[OrderState, OrderEvent], OrderState] = {
     (_S.RELEASED, _E.DELIVER): _S.DOWNLOADED,
     (_S.DOWNLOADED, _E.DELIVER): _S.DOWNLOADED,
     (_S.DOWNLOADED, _E.INSTALL): _S.INSTALLED,
-    # A card may report success after its LPA has cancelled; what is on the card is the truth.
+    # A card may report success after its LPA has cancelled, and after the order was recovered; its word is the truth.
     (_S.ERROR, _E.INSTALL): _S.INSTALLED,
+    (_S.RELEASED, _E.INSTALL): _S.INSTALLED,
     (_S.DOWNLOADED, _E.FAIL_TEMPORARILY): _S.DOWNLOADED,
     (_S.RELEASED, _E.FAIL): _S.ERROR,
     (_S.DOWNLOADED, _E.FAIL): _S.ERROR,
@@ -77,10 +81,23 @@ TRANSITIONS: dict[tuple[OrderState, OrderEvent], OrderState] = {
     (_S.DOWNLOADED, _E.CONFIRM_DELETION): _S.DELETED,
     (_S.INSTALLED, _E.CONFIRM_DELETION): _S.DELETED,
     (_S.ERROR, _E.CONFIRM_DELETION): _S.DELETED,
+    # A common LPA cancels with endUserRejection on every failure: the operator opens the same activation code again.
+    (_S.ERROR, _E.RECOVER): _S.RELEASED,
+    (_S.INSTALLED, _E.REOPEN): _S.RELEASED,
+    # What a card says later is written down wherever the order stands by then.
+    (_S.RELEASED, _E.NOTE): _S.RELEASED,
+    (_S.DOWNLOADED, _E.NOTE): _S.DOWNLOADED,
+    (_S.INSTALLED, _E.NOTE): _S.INSTALLED,
+    (_S.ERROR, _E.NOTE): _S.ERROR,
+    (_S.CANCELLED, _E.NOTE): _S.CANCELLED,
+    (_S.DELETED, _E.NOTE): _S.DELETED,
 }
 
 ENDED = frozenset({OrderState.INSTALLED, OrderState.CANCELLED, OrderState.DELETED})
-"""States in which the order is over: its key is destroyed, and with it every secret sealed under that key."""
+"""States in which the order is over: its key is destroyed, and with it every secret sealed under that key.
+
+An installed order whose owner lets a deleted profile be downloaded again is not over (`OrderChange.keeps_open`).
+"""
 
 CLOSED = frozenset({OrderState.CANCELLED, OrderState.DELETED})
 """States in which the order holds its profile no longer: another order may."""
@@ -111,12 +128,32 @@ class Binding:
     ci_key_id: bytes
 
 
+class CardState(StrEnum):
+    """What the card has last told of an installed profile; it describes the profile and moves no order by itself."""
+
+    ENABLED = "enabled"
+    DISABLED = "disabled"
+    DELETED = "deleted"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CardReport:
+    """The newest notification of enable, disable or delete; `seq_number` counts all notifications of that card."""
+
+    state: CardState
+    seq_number: int
+    at: datetime
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
     """One order as stored. `version` counts its changes and guards each of them.
 
     `key_sealed` is the 32-byte key of the order, wrapped by the vault; None once the order has ended.
     `confirmation_sealed` is SHA-256 of the confirmation code, sealed under that key; None when no code is asked.
+    `eid_named`: the operator named the EID, rather than the first card that came. `imei`: 14 digits of the one device.
+    `handed_out`: some card got the package. `awaiting`: transactionId of the latest package nobody has reported about.
+    `installed_seq`: sequence number of the newest report of an installation; `card` is what the card told after it.
     """
 
     id: int
@@ -133,14 +170,33 @@ class Order:
     download_attempts: int = 0
     binding: Binding | None = None
     expires_at: datetime | None = None
+    ended: bool = False
+    eid_named: bool = False
+    imei: str | None = None
+    handed_out: bool = False
+    awaiting: bytes | None = None
+    redownloads: int = 0
+    installed_seq: int | None = None
+    card: CardReport | None = None
+
+    @property
+    def card_state(self) -> CardState | None:
+        """What became of the profile on its card since its installation was reported, as far as the card has told."""
+        known = self.state in (OrderState.INSTALLED, OrderState.DELETED, OrderState.CANCELLED)
+        if not known or self.card is None or self.installed_seq is None or self.card.seq_number <= self.installed_seq:
+            return None
+        return self.card.state
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OrderChange:
     """One guarded step of an order: applied only while state and version are the expected ones.
 
-    A member that is None leaves its column as it is. When `state` is one of ENDED the store also clears the order's key
-    and all that is sealed under it, and sets the time of the end.
+    A member that is None leaves its column as it is. When the step `ends` the order the store also clears the order's
+    key and all that is sealed under it, and sets the time of the end.
+
+    `unbind` clears the binding, `reset_attempts` the counters of attempts, `settle` what was awaited from a card;
+    `forget_card` frees an order from the card, and the device, that came first.
     """
 
     order_id: int
@@ -153,10 +209,34 @@ class OrderChange:
     confirmation_sealed: bytes | None = None
     binding: Binding | None = None
     expires_at: datetime | None = None
+    eid_named: bool | None = None
+    imei: str | None = None
+    handed_out: bool | None = None
+    awaiting: bytes | None = None
+    installed_seq: int | None = None
+    card: CardReport | None = None
     count_download: bool = False
     count_confirmation: bool = False
+    count_redownload: bool = False
+    reset_attempts: bool = False
+    unbind: bool = False
+    settle: bool = False
+    forget_card: bool = False
+    keeps_open: bool = False
+
+    @property
+    def ends(self) -> bool:
+        """Whether the order is over after this step."""
+        return self.state in ENDED and not self.keeps_open
 
     @classmethod
-    def of(cls, order: Order, event: OrderEvent) -> OrderChange:
-        """The bare step `event` from where `order` stands; add members with dataclasses.replace."""
-        return cls(order_id=order.id, expected=order.state, version=order.version, state=after(order.state, event))
+    def of(cls, order: Order, *events: OrderEvent) -> OrderChange:
+        """The bare step of `events` from where `order` stands; add members with dataclasses.replace.
+
+        An order that is open where others are over (`keeps_open`) stays open while it stays there.
+        """
+        state = order.state
+        for event in events:
+            state = after(state, event)
+        keeps_open = state is order.state and not order.ended
+        return cls(order_id=order.id, expected=order.state, version=order.version, state=state, keeps_open=keeps_open)

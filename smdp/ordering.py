@@ -5,8 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import datetime
-from enum import Enum
+from datetime import datetime, timedelta
 
 from crypto.confirmation import hash_of_code
 from crypto.sealing import SealingKey
@@ -16,43 +15,17 @@ from rsp.identifiers import Eid, Iccid, MatchingId
 from rsp.status import Status
 from smdp.order import TRANSITIONS, Order, OrderChange, OrderEvent, OrderState, ProfileState
 from smdp.policy import Policy
-from smdp.ports import Call, OrderingStore, OrderingWork, StockProfile
+from smdp.ports import Call, Limits, OrderingStore, OrderingWork, StockProfile
+from smdp.repeating import same_cancellation, same_code, same_confirmation, same_download_order, same_release
+from smdp.requests import CancelOrder, ConfirmOrder, DownloadOrder, FinalProfileStatus
 from smdp.sealing import confirmation_context, order_key_context
+
+__all__ = ["CancelOrder", "ConfirmOrder", "Confirmed", "DownloadOrder", "FinalProfileStatus", "Ordering"]
 
 _TOKEN_ALPHABET = "ABCDEFGHJKLMNPQRSTUVWXYZ23456789"  # noqa: S105 -- letters to draw from, no secret
 _TOKEN_GROUPS, _TOKEN_GROUP = 5, 5
+_WITHDRAWN = "This profile is withdrawn from stock: have it restored first."
 _UNREPORTED = "A card got this profile and has not reported: wait for it, or cancel with Unavailable."
-
-
-class FinalProfileStatus(Enum):
-    """finalProfileStatusIndicator of CancelOrder: what becomes of the profile."""
-
-    AVAILABLE = "Available"
-    UNAVAILABLE = "Unavailable"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DownloadOrder:
-    """Input of DownloadOrder: at least one of `iccid` and `profile_type`."""
-
-    eid: Eid | None = None
-    iccid: Iccid | None = None
-    profile_type: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ConfirmOrder:
-    """Input of ConfirmOrder. `matching_id` None: choose one; empty text: none, found by EID (default SM-DP+)."""
-
-    iccid: Iccid
-    release: bool
-    eid: Eid | None = None
-    matching_id: str | None = None
-    confirmation_code: str | None = None
-    smds_address: str | None = None
-
-    def __repr__(self) -> str:
-        return f"ConfirmOrder(iccid={self.iccid}, release={self.release})"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,16 +35,6 @@ class Confirmed:
     eid: str | None
     matching_id: str
     smdp_address: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CancelOrder:
-    """Input of CancelOrder."""
-
-    iccid: Iccid
-    final_status: FinalProfileStatus
-    eid: Eid | None = None
-    matching_id: str | None = None
 
 
 class Ordering:
@@ -100,19 +63,22 @@ class Ordering:
         """Fix MatchingID and confirmation code, and release when asked. Raises Refused."""
         async with self._store.begin(call.tenant_id) as work:
             if earlier := await work.earlier_result(call):
+                await self._compare_code(work, request, str(earlier["matching_id"]))
                 return Confirmed(
                     eid=earlier["eid"],
                     matching_id=str(earlier["matching_id"]),
                     smdp_address=str(earlier["smdp_address"]),
                 )
-            order = await _existing(work, request.iccid)
+            order = await existing(work, request.iccid)
             eid = _agreed_eid(order, request.eid)
             if eid is None and (request.smds_address or request.matching_id == ""):
                 raise Refused(Status.EID_MISSING)
             if request.smds_address:
                 raise Refused(Status.SMDS_UNREACHABLE)
-            matching_id = _chosen_token(request.matching_id)
-            await work.change_order(await self._confirmation(order, request, eid, matching_id))
+            matching_id = order.matching_id
+            if not await same_confirmation(self._vault, order, request):
+                matching_id = _chosen_token(request.matching_id)
+                await work.change_order(await self._confirmation(work, order, request, eid, matching_id))
             result = Confirmed(
                 eid=str(eid) if eid else None,
                 matching_id=str(matching_id or ""),
@@ -127,33 +93,21 @@ class Ordering:
         async with self._store.begin(call.tenant_id) as work:
             if await work.earlier_result(call) is not None:
                 return
-            order = await _existing(work, request.iccid)
-            if order.eid is not None and request.eid is None:
-                raise Refused(Status.EID_MISSING)
-            _agreed_eid(order, request.eid)
-            if request.matching_id is not None and request.matching_id != str(order.matching_id or ""):
-                raise Refused(Status.MATCHING_ID_ASSOCIATED_OTHERWISE)
-            if (order.state, OrderEvent.CANCEL) not in TRANSITIONS:
-                raise Refused(Status.ICCID_IN_USE, f"The order is {order.state} and can no longer be cancelled.")
-            reusable = request.final_status is FinalProfileStatus.AVAILABLE
-            # Back in stock it could go to a second card while the first one holds it and is only slow to say so.
-            if reusable and order.binding is not None and await work.awaits_report(order.id):
-                raise Refused(Status.ICCID_IN_USE, _UNREPORTED)
-            state = ProfileState.AVAILABLE if reusable else ProfileState.UNAVAILABLE
-            await work.change_order(OrderChange.of(order, OrderEvent.CANCEL))
-            await work.change_profile(order.iccid, ProfileState.ORDERED, state)
+            if not await _cancelled_so(work, request):
+                await cancel(work, await existing(work, request.iccid), request)
             await work.keep_result(call, {})
 
     async def release_profile(self, call: Call, iccid: Iccid) -> None:
-        """Let a confirmed order be downloaded; one that is released already stays so. Raises Refused."""
+        """Let a confirmed order be downloaded, for its lifetime from now on. Raises Refused."""
         async with self._store.begin(call.tenant_id) as work:
             if await work.earlier_result(call) is not None:
                 return
-            order = await _existing(work, iccid)
-            if order.state is not OrderState.RELEASED:
+            order = await existing(work, iccid)
+            if not same_release(order):
                 if (order.state, OrderEvent.RELEASE) not in TRANSITIONS:
                     raise Refused(Status.ICCID_INVALID_TRANSITION, f"The order is {order.state}.")
-                await work.change_order(OrderChange.of(order, OrderEvent.RELEASE))
+                expires_at = await self._expiry(work)
+                await work.change_order(replace(OrderChange.of(order, OrderEvent.RELEASE), expires_at=expires_at))
             await work.keep_result(call, {})
 
     async def _open(self, work: OrderingWork, tenant_id: int, profile: StockProfile, eid: Eid | None) -> None:
@@ -167,11 +121,24 @@ class Ordering:
                 state=OrderState.LINKED if eid else OrderState.ALLOCATED,
                 version=0,
                 eid=eid,
+                eid_named=eid is not None,
             )
         )
 
+    async def _expiry(self, work: OrderingWork) -> datetime:
+        """When an order that is released now can no longer be downloaded."""
+        return expiry(self._now(), await work.limits(), self._policy)
+
+    async def _compare_code(self, work: OrderingWork, request: ConfirmOrder, matching_id: str) -> None:
+        """A call that comes again brings the same code, as long as its order still knows it. Raises Refused."""
+        order = await work.open_order(request.iccid)
+        if order is None or order.key_sealed is None or str(order.matching_id or "") != matching_id:
+            return
+        if not await same_code(self._vault, order, request.confirmation_code):
+            raise Refused(Status.CALL_ID_REUSED)
+
     async def _confirmation(
-        self, order: Order, request: ConfirmOrder, eid: Eid | None, matching_id: MatchingId | None
+        self, work: OrderingWork, order: Order, request: ConfirmOrder, eid: Eid | None, matching_id: MatchingId | None
     ) -> OrderChange:
         event = OrderEvent.CONFIRM_AND_RELEASE if request.release else OrderEvent.CONFIRM
         if (order.state, event) not in TRANSITIONS:
@@ -183,19 +150,48 @@ class Ordering:
         return replace(
             OrderChange.of(order, event),
             eid=eid,
+            eid_named=order.eid_named or eid is not None,
+            imei=request.imei,
             matching_id=matching_id,
             key_sealed=await self._vault.wrap(key.to_bytes(), order_key_context(order.id)),
             confirmation_sealed=sealed,
-            expires_at=self._now() + self._policy.order_time,
+            expires_at=await self._expiry(work),
         )
+
+
+def expiry(now: datetime, limits: Limits, policy: Policy) -> datetime:
+    """When an order that is released `now` expires, by the lifetime its operator has chosen."""
+    return now + (timedelta(days=limits.order_days) if limits.order_days else policy.order_time)
+
+
+async def cancel(work: OrderingWork, order: Order, request: CancelOrder) -> None:
+    """End `order` as `request` says, and put its profile back or away. Raises Refused."""
+    if order.eid is not None and request.eid is None:
+        raise Refused(Status.EID_MISSING)
+    _agreed_eid(order, request.eid)
+    if request.matching_id is not None and request.matching_id != str(order.matching_id or ""):
+        raise Refused(Status.MATCHING_ID_ASSOCIATED_OTHERWISE)
+    await withdraw_order(work, order, request.final_status.profile)
+
+
+async def withdraw_order(work: OrderingWork, order: Order, profile: ProfileState) -> None:
+    """End `order` and move its profile. Raises Refused when a card got the profile, or may have."""
+    if (order.state, OrderEvent.CANCEL) not in TRANSITIONS:
+        raise Refused(Status.ICCID_IN_USE, f"The order is {order.state} and can no longer be cancelled.")
+    # Back in stock it could go to a second card while the first one holds it and is only slow to say so.
+    if profile is ProfileState.AVAILABLE and order.handed_out and await work.awaits_report(order.id):
+        raise Refused(Status.ICCID_IN_USE, _UNREPORTED)
+    await work.change_order(OrderChange.of(order, OrderEvent.CANCEL))
+    await work.change_profile(order.iccid, ProfileState.ORDERED, profile)
 
 
 async def _pick(work: OrderingWork, request: DownloadOrder) -> StockProfile:
     """The profile the request names, or one of its type. Raises Refused."""
     if request.iccid is None:
         assert request.profile_type is not None
-        if not await work.knows_type(request.profile_type):
-            raise Refused(Status.PROFILE_TYPE_UNKNOWN)
+        is_open = await work.type_open(request.profile_type)
+        if not is_open:
+            raise Refused(Status.PROFILE_TYPE_UNKNOWN if is_open is None else Status.PROFILE_TYPE_NOT_ALLOWED)
         drawn = await work.draw(request.profile_type)
         if drawn is None:
             raise Refused(Status.PROFILE_TYPE_UNAVAILABLE)
@@ -204,26 +200,42 @@ async def _pick(work: OrderingWork, request: DownloadOrder) -> StockProfile:
     if profile is None:
         raise Refused(Status.ICCID_UNKNOWN)
     if request.profile_type is not None and request.profile_type != profile.profile_type:
-        known = await work.knows_type(request.profile_type)
-        raise Refused(Status.PROFILE_TYPE_MISMATCH if known else Status.PROFILE_TYPE_UNKNOWN)
+        is_open = await work.type_open(request.profile_type)
+        raise Refused(Status.PROFILE_TYPE_UNKNOWN if is_open is None else Status.PROFILE_TYPE_MISMATCH)
+    if profile.state is ProfileState.UNAVAILABLE:
+        raise Refused(Status.ICCID_NOT_ALLOWED, _WITHDRAWN)
+    if profile.state is ProfileState.AVAILABLE and not profile.orderable:
+        raise Refused(Status.PROFILE_TYPE_NOT_ALLOWED)
     return profile
 
 
 async def _same_order_again(work: OrderingWork, profile: StockProfile, request: DownloadOrder) -> None:
     """A resent order is answered as before; any other order of a profile in use is refused (SGP.23 4.2)."""
     order = await work.open_order(profile.iccid)
-    fresh = order is not None and order.state in (OrderState.ALLOCATED, OrderState.LINKED)
-    if order is None or not fresh or order.eid != request.eid:
+    if order is None or not same_download_order(order, request):
         raise Refused(Status.ICCID_IN_USE)
 
 
-async def _existing(work: OrderingWork, iccid: Iccid) -> Order:
-    """The order of that ICCID, locked. Raises Refused, also for a profile nobody has ordered."""
+async def _cancelled_so(work: OrderingWork, request: CancelOrder) -> bool:
+    """Whether the same cancellation came before, under another call id."""
+    profile = await work.profile(request.iccid)
+    if profile is None or profile.state is ProfileState.ORDERED:
+        return False
+    order = await work.latest_order(request.iccid)
+    return order is not None and same_cancellation(order, profile.state, request)
+
+
+async def existing(work: OrderingWork, iccid: Iccid) -> Order:
+    """The order of that ICCID, locked. Raises Refused, also for a profile nobody has ordered or that is withdrawn."""
     order = await work.open_order(iccid)
     if order is not None:
         return order
-    known = await work.profile(iccid)
-    raise Refused(Status.ICCID_INVALID_TRANSITION if known else Status.ICCID_UNKNOWN)
+    profile = await work.profile(iccid)
+    if profile is None:
+        raise Refused(Status.ICCID_UNKNOWN)
+    if profile.state is ProfileState.UNAVAILABLE:
+        raise Refused(Status.ICCID_NOT_ALLOWED, _WITHDRAWN)
+    raise Refused(Status.ICCID_INVALID_TRANSITION)
 
 
 def _agreed_eid(order: Order, eid: Eid | None) -> Eid | None:

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 from uuid import UUID
 
 from rsp.identifiers import Eid, Iccid, MatchingId, TransactionId
-from smdp.order import Order, OrderChange, OrderState, ProfileState
+from smdp.order import Order, OrderChange, ProfileState
+from smdp.policy import AfterDeletion, DeviceRules
 from smdp.progress import Message
-from smdp.session import Session, SessionChange, SessionState
+from smdp.session import Session, SessionChange
 
 
 class TransitionLost(Exception):  # noqa: N818 -- the name is the fact
@@ -27,7 +28,8 @@ class TransitionLost(Exception):  # noqa: N818 -- the name is the fact
 class ProfileFacts:
     """What a download needs to know of the ordered profile: its metadata (BF25 as stored) and what it asks of a card.
 
-    `size` is the length of the unprotected package in bytes; `policy_rules` the PPR bits of the metadata.
+    `size` is the length of the unprotected package in bytes; `policy_rules` the PPR bits of the metadata; `services`
+    the bits of UICCCapability that its mandatory services need.
     """
 
     metadata: bytes
@@ -35,14 +37,20 @@ class ProfileFacts:
     saip_version: tuple[int, int]
     size: int
     policy_rules: frozenset[int] = frozenset()
+    services: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """Limits the owner of an order has set; None means the server's default."""
+    """Limits and rules the owner of an order has set; None means the server's default."""
 
     download_attempts: int | None = None
     confirmation_attempts: int | None = None
+    order_days: int | None = None
+    redownloads: int | None = None
+    after_deletion: AfterDeletion = AfterDeletion.RETIRE
+    rebinding: bool = True
+    devices: DeviceRules = field(default_factory=DeviceRules)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +75,7 @@ class ProtectedPackage:
 class DownloadWrite:
     """One commit of the download path: all parts or none."""
 
-    session: SessionChange
+    session: SessionChange | None = None
     order: OrderChange | None = None
     messages: tuple[Message, ...] = ()
 
@@ -173,11 +181,22 @@ class Call:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StockProfile:
-    """A profile in stock."""
+    """A profile in stock. `orderable` says whether its type is open for ordering."""
 
     iccid: Iccid
     profile_type: str
     state: ProfileState
+    orderable: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProfileStanding:
+    """Where a profile and its latest order stand; `order` is None when nobody has ordered it."""
+
+    iccid: Iccid
+    state: ProfileState
+    changed_at: datetime
+    order: Order | None = None
 
 
 class OrderingWork(Protocol):
@@ -192,8 +211,14 @@ class OrderingWork(Protocol):
     async def keep_result(self, call: Call, result: Mapping[str, str | None]) -> None:
         """Store the result of a call reserved by earlier_result."""
 
-    async def knows_type(self, profile_type: str) -> bool:
-        """Whether the tenant has a profile type of that name."""
+    async def type_open(self, profile_type: str) -> bool | None:
+        """Whether the tenant's profile type of that name is open for ordering; None when it has none."""
+
+    async def limits(self) -> Limits:
+        """What the tenant has set."""
+
+    async def standings(self, iccids: Sequence[Iccid]) -> list[ProfileStanding]:
+        """The profiles of the tenant among these, nothing locked."""
 
     async def profile(self, iccid: Iccid) -> StockProfile | None:
         """The profile, locked for this work."""
@@ -203,6 +228,9 @@ class OrderingWork(Protocol):
 
     async def open_order(self, iccid: Iccid) -> Order | None:
         """The order of that ICCID that is neither cancelled nor deleted (an installed one is), locked for this work."""
+
+    async def latest_order(self, iccid: Iccid) -> Order | None:
+        """The newest order of that ICCID, ended or not, locked for this work."""
 
     async def awaits_report(self, order_id: int) -> bool:
         """Whether some card was handed the package of this order and has not reported what became of it."""
@@ -265,83 +293,6 @@ class StockStore(Protocol):
         self, *, tenant_id: int | None = None, state: str = "", profile_type: str = "", most: int = 100
     ) -> list[ProfileRow]:
         """Profiles, newest first; `state` matches the stock state or the order state."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OrderFilter:
-    """Which orders to list, at most `most` of them; empty text and None mean any."""
-
-    tenant_id: int | None = None
-    state: str = ""
-    eid: str = ""
-    profile_type: str = ""
-    most: int = 100
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OrderRow:
-    """A line of the list of orders. `eid` is empty until the order has a card."""
-
-    iccid: Iccid
-    tenant: str
-    profile_type: str
-    state: OrderState
-    eid: str
-    download_attempts: int
-    confirmation_attempts: int
-    expires_at: datetime | None
-    ended_at: datetime | None
-    created_at: datetime
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SessionRow:
-    """One download attempt of an order; `refusal` is the name of the Status the last request was refused with."""
-
-    transaction_id: TransactionId
-    state: SessionState
-    eid: str
-    refusal: str
-    created_at: datetime
-    expires_at: datetime
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ToldRow:
-    """What an operator is told about an order, and whether it has it; `status` is the name of a Status or empty.
-
-    One of `sent_at` and `buried_at` (it will never be sent) is set, or neither yet; `error` is that of the last try.
-    """
-
-    point: int
-    status: str
-    attempts: int
-    error: str
-    created_at: datetime
-    sent_at: datetime | None
-    buried_at: datetime | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OrderHistory:
-    """An order with all that happened to it. `asks_code` says whether the user needs a confirmation code."""
-
-    order: OrderRow
-    limits: Limits
-    matching_id: MatchingId | None
-    asks_code: bool
-    sessions: tuple[SessionRow, ...]
-    told: tuple[ToldRow, ...]
-
-
-class OrderReading(Protocol):
-    """Orders for people to look at; nothing is locked and nothing changes."""
-
-    async def list_orders(self, wanted: OrderFilter) -> list[OrderRow]:
-        """Orders, newest first."""
-
-    async def order_history(self, iccid: Iccid) -> OrderHistory | None:
-        """The latest order of a profile, sessions and messages oldest first; None when nobody has ordered it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -27,7 +27,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.types import TypeEngine
 
-from smdp.order import ENDED, OrderChange
+from smdp.order import OrderChange
 from smdp.ports import DownloadWrite
 from smdp.progress import KIND, Message
 from smdp.session import SessionChange
@@ -36,7 +36,10 @@ from store.tables import orders, outbox, sessions, tenants
 
 _SEALED = ("key_sealed", "confirmation_sealed")
 _BINDING = ("euicc_otpk", "otsk_sealed", "host_id", "ci_key_id")
-_ORDER_KEPT = ("eid", "matching_id", "expires_at")
+_ORDER_KEPT = ("matching_id", "expires_at", "eid_named", "handed_out")
+_OF_THE_CARD = ("eid", "imei", "installed_seq", "card_state", "card_seq", "card_at")
+_ORDER_FLAGS = ("ended", "reset", "unbound", "settled", "forgotten")
+_ORDER_COUNTS = ("confirmations", "downloads", "redownloads")
 _SESSION_KEPT = (
     "order_id",
     "eid",
@@ -57,17 +60,21 @@ def parameter(name: str, kind: TypeEngine[Any] | type[TypeEngine[Any]]) -> BindP
 
 def order_update() -> Update:
     """The guarded step of an order; takes `order_arguments`."""
-    ended = parameter("order_ended", Boolean)
+    ended, reset, unbound, settled, forgotten = (parameter(f"order_{name}", Boolean) for name in _ORDER_FLAGS)
     values: dict[str, object] = {
         "state": parameter("order_state", Text),
         "version": orders.c.version + 1,
-        "confirmation_attempts": orders.c.confirmation_attempts + parameter("order_confirmations", Integer),
-        "download_attempts": orders.c.download_attempts + parameter("order_downloads", Integer),
-        "ended_at": case((ended, func.now()), else_=orders.c.ended_at),
+        "changed_at": func.now(),
+        "confirmation_attempts": _counted(orders.c.confirmation_attempts, reset, "order_confirmations"),
+        "download_attempts": _counted(orders.c.download_attempts, reset, "order_downloads"),
+        "redownloads": orders.c.redownloads + parameter("order_redownloads", Integer),
+        "ended_at": case((ended, func.coalesce(orders.c.ended_at, func.now())), else_=orders.c.ended_at),
+        "awaiting": case((settled, null()), else_=_kept_or_new("order", orders.c.awaiting)),
     }
     values |= {name: _kept_or_new("order", orders.c[name]) for name in _ORDER_KEPT}
-    for name in (*_SEALED, *_BINDING):
-        values[name] = case((ended, null()), else_=_kept_or_new("order", orders.c[name]))
+    values |= {name: case((ended, null()), else_=_kept_or_new("order", orders.c[name])) for name in _SEALED}
+    values |= {name: case((ended | unbound, null()), else_=_kept_or_new("order", orders.c[name])) for name in _BINDING}
+    values |= {name: case((forgotten, null()), else_=_kept_or_new("order", orders.c[name])) for name in _OF_THE_CARD}
     return (
         update(orders)
         .where(
@@ -79,6 +86,11 @@ def order_update() -> Update:
     )
 
 
+def _counted(column: ColumnElement[int], reset: ColumnElement[bool], name: str) -> ColumnElement[int]:
+    """The counter after this step, which may also begin it anew."""
+    return case((reset, 0), else_=column) + parameter(name, Integer)
+
+
 def order_arguments(change: OrderChange | None) -> dict[str, object]:
     """Parameters of `order_update`; for None they meet no row."""
     values: dict[str, object] = {
@@ -86,27 +98,43 @@ def order_arguments(change: OrderChange | None) -> dict[str, object]:
         "order_expected": None,
         "order_version": None,
         "order_state": None,
-        "order_ended": False,
-        "order_confirmations": 0,
-        "order_downloads": 0,
     }
-    values |= dict.fromkeys((f"order_{name}" for name in (*_ORDER_KEPT, *_SEALED, *_BINDING)), None)
+    values |= dict.fromkeys((f"order_{name}" for name in _ORDER_FLAGS), False)
+    values |= dict.fromkeys((f"order_{name}" for name in _ORDER_COUNTS), 0)
+    optional = ("awaiting", *_ORDER_KEPT, *_OF_THE_CARD, *_SEALED, *_BINDING)
+    values |= dict.fromkeys((f"order_{name}" for name in optional), None)
     if change is None:
         return values
     values |= {f"order_{name}": getattr(change, name) for name in _SEALED}
     if change.binding is not None:
         values |= {f"order_{name}": getattr(change.binding, name) for name in _BINDING}
+    if change.card is not None:
+        values |= {
+            "order_card_state": change.card.state.value,
+            "order_card_seq": change.card.seq_number,
+            "order_card_at": change.card.at,
+        }
     return values | {
         "order_id": change.order_id,
         "order_expected": change.expected.value,
         "order_version": change.version,
         "order_state": change.state.value,
-        "order_ended": change.state in ENDED,
+        "order_ended": change.ends,
+        "order_reset": change.reset_attempts,
+        "order_unbound": change.unbind,
+        "order_settled": change.settle,
+        "order_forgotten": change.forget_card,
         "order_confirmations": int(change.count_confirmation),
         "order_downloads": int(change.count_download),
+        "order_redownloads": int(change.count_redownload),
         "order_eid": str(change.eid) if change.eid else None,
         "order_matching_id": str(change.matching_id) if change.matching_id else None,
         "order_expires_at": change.expires_at,
+        "order_eid_named": change.eid_named,
+        "order_handed_out": change.handed_out,
+        "order_imei": change.imei,
+        "order_awaiting": change.awaiting,
+        "order_installed_seq": change.installed_seq,
     }
 
 
@@ -124,7 +152,7 @@ def write_arguments(write: DownloadWrite | None, more: int = 0) -> dict[str, obj
     """Parameters of `WRITE`, or of a statement of `with_write` that needs `more` rows; None writes nothing."""
     if write is None:
         return {"rows_wanted": more} | _session_arguments(None) | order_arguments(None) | message_arguments(())
-    rows = more + (2 if write.order else 1)
+    rows = more + (write.session is not None) + (write.order is not None)
     parts = _session_arguments(write.session) | order_arguments(write.order) | message_arguments(write.messages)
     return {"rows_wanted": rows} | parts
 

@@ -15,7 +15,7 @@ from store.changes import WRITE, write_arguments
 from store.compiled import compiled
 from store.gathering import Gathering
 from store.pool import Pool
-from store.rows import facts_from, labelled, session_values
+from store.rows import LIMITS, facts_from, labelled, session_values
 from store.tables import orders, packages, profiles, sessions, tenants
 
 _MATCHING_ID = bindparam("matching_id", type_=Text)
@@ -50,8 +50,8 @@ def _facts(*also: ColumnElement[Any]) -> Select[Any]:
         *labelled(sessions, "session"),
         *labelled(orders, "order"),
         *labelled(profiles, "profile", "metadata", "policy_rules"),
-        *labelled(packages, "package", "id", "saip_major", "saip_minor", "size"),
-        *labelled(tenants, "tenant", "download_attempts", "confirmation_attempts"),
+        *labelled(packages, "package", "id", "saip_major", "saip_minor", "size", "services"),
+        *labelled(tenants, "tenant", *LIMITS),
         *also,
     ).where(sessions.c.transaction_id == bindparam("transaction_id"))
 

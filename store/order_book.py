@@ -1,4 +1,4 @@
-"""Orders, their sessions and what operators were told, for people to look at: `smdp.ports.OrderReading`."""
+"""Orders, their sessions and what operators were told, for people to look at: `smdp.reading.OrderReading`."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from sqlalchemy import BigInteger, DateTime, Integer, Text, bindparam, func, or_
 
 from rsp.identifiers import Iccid, MatchingId, TransactionId
 from smdp.order import OrderState
-from smdp.ports import Limits, OrderFilter, OrderHistory, OrderRow, SessionRow, ToldRow
+from smdp.ports import Limits
 from smdp.progress import line_of
+from smdp.reading import OrderFilter, OrderHistory, OrderRow, SessionRow, ToldRow
 from smdp.session import SessionState
 from store.compiled import compiled
 from store.pool import Pool, Row

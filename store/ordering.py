@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 
 import asyncpg
 import msgspec
-from sqlalchemy import BigInteger, Text, bindparam, exists, insert, select, update
+from sqlalchemy import ARRAY, BigInteger, Text, any_, bindparam, exists, func, insert, lateral, select, true, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from rsp.errors import Refused
 from rsp.identifiers import Iccid
 from rsp.status import Status
 from smdp.order import CLOSED, Order, OrderChange, ProfileState
-from smdp.ports import Call, StockProfile, TransitionLost
+from smdp.ports import Call, Limits, ProfileStanding, StockProfile, TransitionLost
 from smdp.progress import Message
 from smdp.session import SessionState
 from store.changes import TELL, message_arguments, order_arguments, order_update
 from store.compiled import compiled
 from store.pool import Connection, Pool, Row
-from store.rows import labelled, order_from, order_values
-from store.tables import es2_calls, orders, profile_types, profiles, sessions
+from store.rows import LIMITS, labelled, limits_from, order_from, order_values
+from store.tables import es2_calls, orders, profile_types, profiles, sessions, tenants
 
 _TENANT = bindparam("tenant_id", type_=BigInteger)
 _ICCID = bindparam("iccid", type_=Text)
@@ -36,17 +36,23 @@ _RESERVE_CALL = compiled(
 )
 _FIND_CALL = compiled(select(es2_calls.c.function, es2_calls.c.digest, es2_calls.c.result).where(*_THIS_CALL))
 _KEEP_RESULT = compiled(update(es2_calls).where(*_THIS_CALL).values(result=bindparam("kept", type_=Text)))
-_KNOWS_TYPE = compiled(
-    select(exists().where(profile_types.c.tenant_id == _TENANT, profile_types.c.name == _TYPE).label("known"))
+_TYPE_OPEN = compiled(
+    select(profile_types.c.open).where(profile_types.c.tenant_id == _TENANT, profile_types.c.name == _TYPE)
 )
-_STOCK = select(profiles.c.iccid, profile_types.c.name.label("profile_type"), profiles.c.state).join(profile_types)
+_LIMITS = compiled(select(*labelled(tenants, "tenant", *LIMITS)).where(tenants.c.id == _TENANT))
+_STOCK = select(
+    profiles.c.iccid,
+    profile_types.c.name.label("profile_type"),
+    profiles.c.state,
+    profile_types.c.open.label("orderable"),
+).join(profile_types)
 _FIND_PROFILE = compiled(
     _STOCK.where(profiles.c.tenant_id == _TENANT, profiles.c.iccid == _ICCID).with_for_update(of=profiles)
 )
 # The oldest first, by a column that only the index of what is in stock has: by id or ICCID PostgreSQL could choose an
 # index of all profiles and walk over everything that was ever sold.
 _DRAW = compiled(
-    select(profiles.c.iccid, _TYPE.label("profile_type"), profiles.c.state)
+    select(profiles.c.iccid, _TYPE.label("profile_type"), profiles.c.state, true().label("orderable"))
     .where(
         profiles.c.profile_type_id
         == select(profile_types.c.id)
@@ -59,12 +65,30 @@ _DRAW = compiled(
     .with_for_update(of=profiles, skip_locked=True)
 )
 _CLOSED = sorted(state.value for state in CLOSED)
-_OPEN_ORDER = compiled(
+_NEWEST = (
     select(*labelled(orders, "order"))
-    .where(orders.c.tenant_id == _TENANT, orders.c.iccid == _ICCID, orders.c.state.not_in(_CLOSED))
+    .where(orders.c.tenant_id == _TENANT, orders.c.iccid == _ICCID)
     .order_by(orders.c.id.desc())
     .limit(1)
     .with_for_update()
+)
+_OPEN_ORDER = compiled(_NEWEST.where(orders.c.state.not_in(_CLOSED)))
+_LATEST_ORDER = compiled(_NEWEST)
+_LATEST = lateral(
+    select(*labelled(orders, "order"))
+    .where(orders.c.iccid == profiles.c.iccid, orders.c.tenant_id == profiles.c.tenant_id)
+    .order_by(orders.c.id.desc())
+    .limit(1)
+).alias("latest")
+_STANDINGS = compiled(
+    select(
+        profiles.c.iccid,
+        profiles.c.state,
+        func.coalesce(_LATEST.c.order_changed_at, profiles.c.created_at).label("changed_at"),
+        *_LATEST.c,
+    )
+    .select_from(profiles.outerjoin(_LATEST, true()))
+    .where(profiles.c.tenant_id == _TENANT, profiles.c.iccid == any_(bindparam("iccids", type_=ARRAY(Text))))
 )
 # Reads the whole table: it is asked only when a failed order that was handed out is to return to stock, which is rare,
 # and an index would cost every download.
@@ -90,6 +114,7 @@ _NEW_COLUMNS = (
     "key_sealed",
     "confirmation_sealed",
     "expires_at",
+    "eid_named",
 )
 _ADD_ORDER = compiled(
     insert(orders).values({name: bindparam(name) for name in _NEW_COLUMNS}).returning(*labelled(orders, "order"))
@@ -136,10 +161,29 @@ class Work:
         kept = msgspec.json.encode(dict(result)).decode()
         await self._connection.execute(_KEEP_RESULT, tenant_id=self._tenant_id, call_id=call.call_id, kept=kept)
 
-    async def knows_type(self, profile_type: str) -> bool:
-        """Whether the tenant has a profile type of that name."""
-        row = await self._connection.fetch_one(_KNOWS_TYPE, tenant_id=self._tenant_id, profile_type=profile_type)
-        return row is not None and bool(row["known"])
+    async def type_open(self, profile_type: str) -> bool | None:
+        """Whether the tenant's profile type of that name is open for ordering; None when it has none."""
+        row = await self._connection.fetch_one(_TYPE_OPEN, tenant_id=self._tenant_id, profile_type=profile_type)
+        return None if row is None else bool(row["open"])
+
+    async def limits(self) -> Limits:
+        """What the tenant has set."""
+        row = await self._connection.fetch_one(_LIMITS, tenant_id=self._tenant_id)
+        return limits_from(row)
+
+    async def standings(self, iccids: Sequence[Iccid]) -> list[ProfileStanding]:
+        """The profiles of the tenant among these, nothing locked."""
+        wanted = [str(iccid) for iccid in iccids]
+        rows = await self._connection.fetch(_STANDINGS, tenant_id=self._tenant_id, iccids=wanted)
+        return [
+            ProfileStanding(
+                iccid=Iccid(row["iccid"]),
+                state=ProfileState(row["state"]),
+                changed_at=row["changed_at"],
+                order=order_from(row) if row["order_id"] is not None else None,
+            )
+            for row in rows
+        ]
 
     async def profile(self, iccid: Iccid) -> StockProfile | None:
         """The profile, locked for this work."""
@@ -156,6 +200,11 @@ class Work:
     async def open_order(self, iccid: Iccid) -> Order | None:
         """The order of that ICCID that is not cancelled, locked for this work."""
         row = await self._connection.fetch_one(_OPEN_ORDER, tenant_id=self._tenant_id, iccid=str(iccid))
+        return order_from(row) if row else None
+
+    async def latest_order(self, iccid: Iccid) -> Order | None:
+        """The newest order of that ICCID, ended or not, locked for this work."""
+        row = await self._connection.fetch_one(_LATEST_ORDER, tenant_id=self._tenant_id, iccid=str(iccid))
         return order_from(row) if row else None
 
     async def awaits_report(self, order_id: int) -> bool:
@@ -214,7 +263,12 @@ class Orderings:
 def _profile(row: Row | None) -> StockProfile | None:
     if row is None:
         return None
-    return StockProfile(iccid=Iccid(row["iccid"]), profile_type=row["profile_type"], state=ProfileState(row["state"]))
+    return StockProfile(
+        iccid=Iccid(row["iccid"]),
+        profile_type=row["profile_type"],
+        state=ProfileState(row["state"]),
+        orderable=row["orderable"],
+    )
 
 
 def _lost_to(taken: asyncpg.UniqueViolationError) -> Exception:

@@ -7,7 +7,8 @@ from typing import Any
 from sqlalchemy import ColumnElement, Table
 
 from rsp.identifiers import Eid, Iccid, MatchingId, TransactionId
-from smdp.order import Binding, Order, OrderState
+from smdp.order import Binding, CardReport, CardState, Order, OrderState
+from smdp.policy import AfterDeletion, DeviceRules
 from smdp.ports import DownloadFacts, Limits, ProfileFacts
 from smdp.session import Session, SessionState
 from store.pool import Row
@@ -80,6 +81,14 @@ def order_from(row: Row) -> Order:
         download_attempts=row["order_download_attempts"],
         binding=_binding(row),
         expires_at=row["order_expires_at"],
+        ended=row["order_ended_at"] is not None,
+        eid_named=row["order_eid_named"],
+        imei=row["order_imei"],
+        handed_out=row["order_handed_out"],
+        awaiting=row["order_awaiting"],
+        redownloads=row["order_redownloads"],
+        installed_seq=row["order_installed_seq"],
+        card=_card(row),
     )
 
 
@@ -96,6 +105,7 @@ def order_values(order: Order) -> dict[str, object]:
         "key_sealed": order.key_sealed,
         "confirmation_sealed": order.confirmation_sealed,
         "expires_at": order.expires_at,
+        "eid_named": order.eid_named,
     }
 
 
@@ -112,16 +122,72 @@ def facts_from(row: Row) -> DownloadFacts:
             saip_version=(row["package_saip_major"], row["package_saip_minor"]),
             size=row["package_size"],
             policy_rules=frozenset(row["profile_policy_rules"]),
+            services=frozenset(row["package_services"]),
         ),
-        limits=Limits(
-            download_attempts=row["tenant_download_attempts"],
-            confirmation_attempts=row["tenant_confirmation_attempts"],
+        limits=limits_from(row),
+    )
+
+
+LIMITS = (
+    "download_attempts",
+    "confirmation_attempts",
+    "order_days",
+    "redownloads",
+    "after_deletion",
+    "rebinding",
+    "bind_imei",
+    "iot_euiccs",
+    "minimum_saip",
+    "tacs_allowed",
+    "tacs_denied",
+    "eums_allowed",
+    "eums_denied",
+)
+"""Columns of an operator that say what it lets its orders do."""
+
+
+def limits_from(row: Row) -> Limits:
+    """What the owner of an order has set, in the columns `tenant_*`."""
+    return Limits(
+        download_attempts=row["tenant_download_attempts"],
+        confirmation_attempts=row["tenant_confirmation_attempts"],
+        order_days=row["tenant_order_days"],
+        redownloads=row["tenant_redownloads"],
+        after_deletion=AfterDeletion(row["tenant_after_deletion"]),
+        rebinding=row["tenant_rebinding"],
+        devices=DeviceRules(
+            bind_imei=row["tenant_bind_imei"],
+            iot_euiccs=row["tenant_iot_euiccs"],
+            minimum_saip=saip_version(row["tenant_minimum_saip"]),
+            tacs_allowed=_set(row["tenant_tacs_allowed"]),
+            tacs_denied=_set(row["tenant_tacs_denied"]) or frozenset(),
+            eums_allowed=tuple(row["tenant_eums_allowed"]) if row["tenant_eums_allowed"] is not None else None,
+            eums_denied=tuple(row["tenant_eums_denied"] or ()),
         ),
     )
 
 
+def saip_version(text: str | None) -> tuple[int, int] | None:
+    """`major.minor` as stored."""
+    if text is None:
+        return None
+    major, minor = text.split(".")
+    return int(major), int(minor)
+
+
+def _set(values: list[str] | None) -> frozenset[str] | None:
+    return None if values is None else frozenset(values)
+
+
 def _eid(digits: str | None) -> Eid | None:
     return Eid(digits) if digits else None
+
+
+def _card(row: Row) -> CardReport | None:
+    if row["order_card_state"] is None:
+        return None
+    state = CardState(row["order_card_state"])
+    return CardReport(state=state, seq_number=row["order_card_seq"], at=row["order_card_at"])
 
 
 def _binding(row: Row) -> Binding | None:

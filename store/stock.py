@@ -5,7 +5,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import asyncpg
-from sqlalchemy import ARRAY, BigInteger, Integer, Text, any_, bindparam, func, insert, lateral, or_, select, true
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    Boolean,
+    Integer,
+    Text,
+    any_,
+    bindparam,
+    func,
+    insert,
+    lateral,
+    or_,
+    select,
+    true,
+    update,
+)
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from rsp.identifiers import Iccid
@@ -67,6 +82,12 @@ _LIST = compiled(
     .order_by(profiles.c.id.desc())
     .limit(bindparam("most", type_=Integer))
 )
+_OPEN_TYPE = compiled(
+    update(profile_types)
+    .where(profile_types.c.tenant_id == _TENANT, profile_types.c.name == _TYPE)
+    .values(open=bindparam("is_open", type_=Boolean))
+    .returning(profile_types.c.id)
+)
 _KNOWN = compiled(select(profiles.c.iccid).where(profiles.c.iccid == any_(bindparam("iccids", type_=ARRAY(Text)))))
 # Both ends are digits of one length, so that the order of texts is that of numbers.
 _ENDS = compiled(
@@ -112,6 +133,11 @@ class Stock:
                 )
         except asyncpg.UniqueViolationError:
             raise ProfileExists(f"a profile with ICCID {profile.iccid} is in stock already") from None
+
+    async def open_type(self, tenant_id: int, profile_type: str, *, is_open: bool) -> bool:
+        """Open a profile type for ordering or close it; False when the tenant has none of this name."""
+        values = {"tenant_id": tenant_id, "profile_type": profile_type, "is_open": is_open}
+        return await self._pool.fetch_one(_OPEN_TYPE, **values) is not None
 
     async def known(self, iccids: Sequence[Iccid]) -> frozenset[Iccid]:
         """Which of these ICCIDs are in stock, whoever owns them."""

@@ -28,7 +28,7 @@ from sqlalchemy import (
     text,
 )
 
-from smdp.order import OrderState, ProfileState
+from smdp.order import CardState, OrderState, ProfileState
 from smdp.ports import LARGEST_NOTIFICATION
 from smdp.session import SessionState
 
@@ -61,12 +61,15 @@ def _created() -> Column[object]:
     return Column("created_at", DateTime(timezone=True), nullable=False, server_default=text("now()"))
 
 
+def _words(states: type[StrEnum]) -> str:
+    return ", ".join(f"'{state.value}'" for state in states)
+
+
 def _state(states: type[StrEnum]) -> tuple[Column[str], CheckConstraint]:
-    words = ", ".join(f"'{state.value}'" for state in states)
-    return Column("state", Text, nullable=False), CheckConstraint(f"state IN ({words})", name="state")
+    return Column("state", Text, nullable=False), CheckConstraint(f"state IN ({_words(states)})", name="state")
 
 
-# Operators: who may order, where they are told, and the limits they chose.
+# Operators: who may order, where they are told, and the limits and rules they chose. NULL is the server's default.
 tenants = Table(
     "tenants",
     metadata,
@@ -78,6 +81,19 @@ tenants = Table(
     Column("confirmation_attempts", Integer),
     Column("active", Boolean, nullable=False, server_default=text("true")),
     _created(),
+    Column("order_days", Integer),
+    Column("after_deletion", Text, nullable=False, server_default="retire"),
+    Column("redownloads", Integer),
+    Column("rebinding", Boolean, nullable=False, server_default=text("true")),
+    Column("bind_imei", Boolean, nullable=False, server_default=text("false")),
+    Column("iot_euiccs", Boolean, nullable=False, server_default=text("true")),
+    Column("minimum_saip", Text),
+    Column("tacs_allowed", ARRAY(Text)),
+    Column("tacs_denied", ARRAY(Text)),
+    Column("eums_allowed", ARRAY(Text)),
+    Column("eums_denied", ARRAY(Text)),
+    Column("notification_points", Text, nullable=False, server_default=""),
+    CheckConstraint("after_deletion IN ('retire', 'reuse', 'stock')", name="after_deletion"),
 )
 
 # The client certificates an operator calls with; fingerprint is SHA-256 of the DER.
@@ -91,7 +107,7 @@ tenant_certificates = Table(
     Index(None, "tenant_id"),
 )
 
-# What an operator calls its kinds of profile.
+# What an operator calls its kinds of profile; one that is not open is not ordered.
 profile_types = Table(
     "profile_types",
     metadata,
@@ -99,6 +115,7 @@ profile_types = Table(
     _tenant(),
     Column("name", Text, nullable=False),
     _created(),
+    Column("open", Boolean, nullable=False, server_default=text("true")),
     UniqueConstraint("tenant_id", "name"),
 )
 
@@ -114,6 +131,7 @@ packages = Table(
     Column("saip_major", SmallInteger, nullable=False),
     Column("saip_minor", SmallInteger, nullable=False),
     _created(),
+    Column("services", ARRAY(SmallInteger), nullable=False, server_default="{}"),
 )
 
 # Profiles in stock. An ICCID exists once in the world, whoever owns it.
@@ -158,13 +176,26 @@ orders = Table(
     _moment("expires_at"),
     _moment("ended_at"),
     _created(),
+    Column("eid_named", Boolean, nullable=False, server_default=text("false")),
+    Column("imei", Text),
+    Column("handed_out", Boolean, nullable=False, server_default=text("false")),
+    Column("awaiting", LargeBinary),
+    Column("redownloads", Integer, nullable=False, server_default=text("0")),
+    Column("installed_seq", BigInteger),
+    Column("card_state", Text),
+    Column("card_seq", BigInteger),
+    _moment("card_at"),
+    Column("changed_at", DateTime(timezone=True), nullable=False, server_default=text("now()")),
     CheckConstraint(
         "ended_at IS NULL OR num_nonnulls(key_sealed, confirmation_sealed, otsk_sealed) = 0", name="secrets_end"
     ),
     CheckConstraint("num_nulls(euicc_otpk, otsk_sealed, host_id, ci_key_id) IN (0, 4)", name="binding_whole"),
+    CheckConstraint(f"card_state IN ({_words(CardState)})", name="card_state"),
+    CheckConstraint("num_nulls(card_state, card_seq, card_at) IN (0, 3)", name="card_whole"),
     Index("uq_orders_open_iccid", "iccid", unique=True, postgresql_where=text("ended_at IS NULL")),
     Index("uq_orders_open_matching_id", "matching_id", unique=True, postgresql_where=text("ended_at IS NULL")),
     Index("ix_orders_open_eid", "eid", "id", postgresql_where=text("ended_at IS NULL")),
+    Index("ix_orders_open_expiry", "expires_at", postgresql_where=text("ended_at IS NULL")),
     Index(None, "iccid", "id"),
     Index(None, "matching_id", "id"),
     postgresql_with={"fillfactor": "70"},
@@ -225,6 +256,7 @@ outbox = Table(
     _created(),
     Index("ix_outbox_lines", "line", "id", postgresql_where=text("sent_at IS NULL AND buried_at IS NULL")),
     Index("ix_outbox_due", "due_at", "id", postgresql_where=text("sent_at IS NULL AND buried_at IS NULL")),
+    Index("ix_outbox_buried", "tenant_id", "id", postgresql_where=text("buried_at IS NOT NULL")),
 )
 
 # Notifications as cards signed them: bytes first, judgement after. The identity of a verified one is taken once.

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from rsp.identifiers import Iccid
 
 app = typer.Typer(
-    no_args_is_help=True, help="Orders: reserve, confirm, release and cancel profiles over ES2+; list and show them."
+    no_args_is_help=True, help="Orders: reserve, confirm, release, cancel and recover over ES2+; list and show them."
 )
 app.command("list")(order_reading.list_)
 app.command("show")(order_reading.show)
@@ -164,6 +164,36 @@ def cancel(  # noqa: PLR0913 -- one parameter an option
     state = final.lower()
     result = {"iccid": str(wanted), "state": state, "callId": call}
     typer.echo(json.dumps(result) if as_json else f"The order is cancelled; ICCID {wanted} is {state}.")
+
+
+@app.command()
+def recover(  # noqa: PLR0913 -- one parameter an option
+    iccid: Annotated[str, typer.Argument(help="The profile whose order has failed.")],
+    *,
+    operator: OperatorName,
+    to_stock: Annotated[bool, typer.Option("--to-stock", help="Give the profile back to stock instead.")] = False,
+    url: Url = "",
+    certificate: Certificate = None,
+    key: Key = None,
+    ca: Ca = None,
+    as_json: AsJson = False,
+) -> None:
+    """Open a failed order again: its activation code works once more, and attempts are counted anew.
+
+    Uses recoverProfile, a function of vendors that SGP.22 does not have.
+
+    Example: smdp order recover 8988010000000000006 --operator operator-a
+    """
+    from rsp.identifiers import Iccid
+
+    call, wanted, state = secrets.token_hex(8), Iccid.parse(iccid), "Available" if to_stock else "Released"
+
+    async def run(client: Es2PlusClient) -> None:
+        await _again(lambda: client.recover_profile(call, wanted, state))
+
+    _with_client(run, operator=operator, url=url, files=(certificate, key, ca))
+    result = {"iccid": str(wanted), "state": state.lower(), "callId": call}
+    typer.echo(json.dumps(result) if as_json else f"ICCID {wanted} is {state.lower()}")
 
 
 async def _again(call: Callable[[], Awaitable[_T]]) -> _T:

@@ -10,7 +10,7 @@ import typer
 
 if TYPE_CHECKING:
     from server.settings import Settings
-    from smdp.ports import OrderHistory, OrderRow, SessionRow, ToldRow
+    from smdp.reading import OrderHistory, OrderRow, SessionRow, ToldRow
     from store.pool import Pool
 
 _T = TypeVar("_T")
@@ -41,7 +41,7 @@ def list_(
     from rsp.identifiers import Eid
     from server.printing import echo_json, echo_table
     from server.settings import load
-    from smdp.ports import OrderFilter
+    from smdp.reading import OrderFilter
 
     card = str(Eid(eid)) if eid else ""
 

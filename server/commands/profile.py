@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
+from server.commands import profile_shelf
+
 if TYPE_CHECKING:
     from rsp.personalisation import Personalisation
     from server.offers import OfferForm
@@ -22,6 +24,10 @@ if TYPE_CHECKING:
     from tenancy.operator import Operator
 
 app = typer.Typer(no_args_is_help=True, help="Profiles: import packages, generate test ones, list the stock.")
+
+app.command("withdraw")(profile_shelf.withdraw)
+app.command("restore")(profile_shelf.restore)
+app.command("type")(profile_shelf.type_)
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 OperatorName = Annotated[str, typer.Option("--operator", help="The operator that owns the profile.")]

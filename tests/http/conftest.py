@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
 import uvloop
 
+from store.embedded import EmbeddedPostgres
+from tests.es2_scene import Scene
 from tests.http_stage import Edge, Material, edge
+
+_numbers = itertools.count(1)
 
 
 def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
@@ -28,3 +34,22 @@ async def at_edge(database: str, edge_material: Material, tmp_path: Path) -> Asy
     """A process that answers."""
     async with edge(edge_material, database, tmp_path) as opened:
         yield opened
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def es2(
+    postgres: EmbeddedPostgres, edge_material: Material, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Edge]:
+    """One process for all tests of this file; each works on profiles of its own."""
+    name = f"es2_{next(_numbers)}"
+    database = postgres.create_database(name, template="template_migrated")
+    async with edge(edge_material, database, tmp_path_factory.mktemp("es2")) as opened:
+        yield opened
+    postgres.drop_database(name)
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def scene(es2: Edge) -> Scene:
+    """A fresh profile in stock."""
+    (iccid,) = await es2.stock()
+    return Scene(edge=es2, iccid=iccid)

@@ -115,7 +115,10 @@ async def test_missing_member_is_400_and_named(at_edge: Edge, order: Ordered) ->
             whole = {"header": at_edge.header(), **_valid(function, order)}
             spoilt = json.dumps({name: value for name, value in whole.items() if name != missing}).encode()
             answer = await at_edge.operator(function, spoilt)
-            assert (answer.status, missing in answer.body.decode()) == (400, True), (function, missing)
+            # CancelOrder has a status code for what it lacks; everywhere else the request has not its form.
+            status = 200 if function == "cancelOrder" and missing != "header" else 400
+            assert (answer.status, missing in answer.body.decode()) == (status, True), (function, missing)
+            assert answer.failed() == (("8.2.1", "2.2") if status == 200 else ("1.3.1", "2.1"))
 
 
 def _valid(function: str, order: Ordered) -> dict[str, Any]:

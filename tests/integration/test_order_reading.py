@@ -18,8 +18,9 @@ from rsp.errors import Malformed
 from rsp.status import Status
 from server.__main__ import application
 from smdp.order import OrderChange, OrderEvent, OrderState
-from smdp.ports import DownloadWrite, OrderFilter
+from smdp.ports import DownloadWrite
 from smdp.progress import NotificationPoint, report
+from smdp.reading import OrderFilter
 from smdp.session import SessionChange, SessionEvent
 from store.binaries import NoUsableDatabase
 from store.downloads import Downloads

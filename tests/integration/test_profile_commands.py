@@ -13,7 +13,7 @@ from store_samples import new_tenant
 from typer.testing import CliRunner, Result
 
 from hsm_mock import MockVault
-from rsp.errors import Malformed, Unavailable
+from rsp.errors import Malformed, Refused, Unavailable
 from rsp.identifiers import Iccid
 from rsp.metadata import (
     IconType,
@@ -368,3 +368,21 @@ def test_looking_at_the_stock_makes_no_database(tmp_path: Path, monkeypatch: pyt
     with pytest.raises(NoUsableDatabase, match="smdp db upgrade makes one"):
         run("list")
     assert not (tmp_path / "var").exists()
+
+
+def test_profiles_are_withdrawn_and_restored_by_hand_and_types_closed() -> None:
+    iccids = json.loads(run("generate", "2", *OWN, "--json").stdout)["iccids"]
+    owner = ("--operator", "operator-a")
+    away = json.loads(run("withdraw", *iccids, *owner, "--json").stdout)
+    assert away == [{"iccid": iccid, "state": "unavailable"} for iccid in iccids]
+    listed = json.loads(run("list", "--state", "unavailable", "--json").stdout)
+    assert sorted(row["iccid"] for row in listed) == sorted(iccids)
+    assert run("restore", iccids[0], *owner).stdout == f"ICCID {iccids[0]} is available\n"
+    (row,) = json.loads(run("list", "--state", "available", "--json").stdout)
+    assert row["iccid"] == iccids[0]
+    assert run("type", "iot-basic", *owner, "--closed").stdout == "iot-basic is closed for ordering\n"
+    assert json.loads(run("type", "iot-basic", *owner, "--open", "--json").stdout)["open"] is True
+    with pytest.raises(Malformed, match="no profile type"):
+        run("type", "unheard-of", *owner, "--open")
+    with pytest.raises(Refused, match="No profile has this ICCID"):
+        run("withdraw", "8988211999999999999", *owner)

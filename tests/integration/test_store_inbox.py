@@ -220,6 +220,7 @@ async def test_one_bad_verdict_and_nothing_of_the_crowd_is_stored(pool: Pool, da
     inbox = Inbox(pool)
     await inbox.judge(Verdict(notification_id=ids[0], verified=True, outcome="enabled", eid=EID, seq_number=1), None)
     write = await downloaded(pool)
+    assert write.session is not None
     bad: tuple[Verdict, DownloadWrite | None] = {
         "moved row": (installed(ids[2]), DownloadWrite(session=replace(write.session, expected=SessionState.ENDED))),
         "identity taken": (

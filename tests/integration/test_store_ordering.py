@@ -121,8 +121,8 @@ async def test_a_type_without_stock_draws_nothing(pool: Pool) -> None:
     tenant = await new_tenant(pool)
     await new_order(pool, tenant)
     async with Orderings(pool).begin(tenant) as work:
-        assert await work.knows_type("prepaid")
-        assert not await work.knows_type("postpaid")
+        assert await work.type_open("prepaid") is True
+        assert await work.type_open("postpaid") is None
         assert await work.draw("prepaid") is None
 
 
@@ -133,7 +133,7 @@ async def test_another_operators_rows_are_as_if_they_did_not_exist(pool: Pool) -
     async with Orderings(pool).begin(stranger) as work:
         assert await work.profile(iccid(2)) is None
         assert await work.open_order(order.iccid) is None
-        assert not await work.knows_type("prepaid")
+        assert await work.type_open("prepaid") is None
         assert await work.draw("prepaid") is None
         with pytest.raises(TransitionLost):
             await work.change_order(OrderChange.of(order, OrderEvent.CONFIRM))

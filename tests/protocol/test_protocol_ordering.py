@@ -91,10 +91,29 @@ async def test_withdrawn_profile_cannot_be_ordered(stage: Stage, stocked: Ordere
     await order(stage, stocked.tenant_id, iccid=stocked.iccid)
     await cancel(stage, stocked.tenant_id, stocked.iccid, AWAY)
     assert await stage.seen(stocked) == Seen(order="cancelled", profile="unavailable", sealed=())
-    with refuses(Status.ICCID_IN_USE):
-        await order(stage, stocked.tenant_id, iccid=stocked.iccid)
+    owner, iccid = stocked.tenant_id, stocked.iccid
+    others = (confirm(stage, owner, iccid), release(stage, owner, iccid), cancel(stage, owner, iccid))
+    for function in (order(stage, owner, iccid=iccid), *others):
+        with refuses(Status.ICCID_NOT_ALLOWED):
+            await function
     with refuses(Status.PROFILE_TYPE_UNAVAILABLE):
-        await order(stage, stocked.tenant_id, profile_type=TYPE)
+        await order(stage, owner, profile_type=TYPE)
+
+
+async def test_type_that_is_closed_cannot_be_ordered_but_its_orders_go_on(stage: Stage, stocked: Ordered) -> None:
+    owner, iccid = stocked.tenant_id, stocked.iccid
+    running = await stage.stock(owner)
+    await order(stage, owner, iccid=running.iccid)
+    await stage.tables.execute("UPDATE profile_types SET open = false")
+    for members in ({"iccid": iccid}, {"profile_type": TYPE}, {"iccid": iccid, "profile_type": TYPE}):
+        with refuses(Status.PROFILE_TYPE_NOT_ALLOWED):
+            await order(stage, owner, **members)
+    with refuses(Status.PROFILE_TYPE_UNKNOWN):
+        await order(stage, await stage.operator(), profile_type=TYPE)
+    assert await stage.order_row(iccid) is None
+    assert await order(stage, owner, iccid=running.iccid) == running.iccid
+    await confirm(stage, owner, running.iccid)
+    assert (await stage.seen(running)).order == "released"
 
 
 async def test_draws_at_the_same_time_get_different_profiles(stage: Stage) -> None:

@@ -1,0 +1,89 @@
+"""Orders and what became of them, for people to look at: values, and the port that reads them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from rsp.identifiers import Iccid, MatchingId, TransactionId
+from smdp.order import OrderState
+from smdp.ports import Limits
+from smdp.session import SessionState
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrderFilter:
+    """Which orders to list, at most `most` of them; empty text and None mean any."""
+
+    tenant_id: int | None = None
+    state: str = ""
+    eid: str = ""
+    profile_type: str = ""
+    most: int = 100
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrderRow:
+    """A line of the list of orders. `eid` is empty until the order has a card."""
+
+    iccid: Iccid
+    tenant: str
+    profile_type: str
+    state: OrderState
+    eid: str
+    download_attempts: int
+    confirmation_attempts: int
+    expires_at: datetime | None
+    ended_at: datetime | None
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionRow:
+    """One download attempt of an order; `refusal` is the name of the Status the last request was refused with."""
+
+    transaction_id: TransactionId
+    state: SessionState
+    eid: str
+    refusal: str
+    created_at: datetime
+    expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToldRow:
+    """What an operator is told about an order, and whether it has it; `status` is the name of a Status or empty.
+
+    One of `sent_at` and `buried_at` (it will never be sent) is set, or neither yet; `error` is that of the last try.
+    """
+
+    point: int
+    status: str
+    attempts: int
+    error: str
+    created_at: datetime
+    sent_at: datetime | None
+    buried_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrderHistory:
+    """An order with all that happened to it. `asks_code` says whether the user needs a confirmation code."""
+
+    order: OrderRow
+    limits: Limits
+    matching_id: MatchingId | None
+    asks_code: bool
+    sessions: tuple[SessionRow, ...]
+    told: tuple[ToldRow, ...]
+
+
+class OrderReading(Protocol):
+    """Orders for people to look at; nothing is locked and nothing changes."""
+
+    async def list_orders(self, wanted: OrderFilter) -> list[OrderRow]:
+        """Orders, newest first."""
+
+    async def order_history(self, iccid: Iccid) -> OrderHistory | None:
+        """The latest order of a profile, sessions and messages oldest first; None when nobody has ordered it."""

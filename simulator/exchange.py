@@ -12,6 +12,7 @@ from email.utils import parsedate_to_datetime
 from enum import Enum
 from pathlib import Path
 from time import perf_counter
+from typing import NamedTuple
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
@@ -23,12 +24,20 @@ _AUTOMATIC_HEADERS = frozenset({"Accept", "Accept-Encoding"})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StatusCodes:
-    """The statusCodeData of a reply: subject and reason as dotted text."""
+    """The statusCodeData of a reply: subject and reason as dotted text.
+
+    An error of the ASN.1 binding has no subject: its integer is the reason, its name the message.
+    """
 
     subject: str
     reason: str
     message: str = ""
     subject_identifier: str = ""
+
+    @property
+    def code(self) -> str:
+        """ "8.1/6.1", or the error integer of the ASN.1 binding, which has no subject."""
+        return f"{self.subject}/{self.reason}" if self.subject else self.reason
 
 
 class ProtocolFault(Exception):  # noqa: N818 -- the name is the outcome
@@ -53,7 +62,7 @@ class FunctionFailed(Exception):  # noqa: N818 -- the word of functionExecutionS
     """The function answered `Failed`: the status codes of its header (SGP.22 6.5.1.4)."""
 
     def __init__(self, function: str, codes: StatusCodes) -> None:
-        super().__init__(f"{function}: {codes.subject}/{codes.reason} {codes.message}".rstrip())
+        super().__init__(f"{function}: {codes.code} {codes.message}".rstrip())
         self.function = function
         self.codes = codes
 
@@ -147,6 +156,12 @@ class _Lost:
 
     what: str
     asked_pause: float = 0.0
+
+
+class _Request(NamedTuple):
+    url: str
+    body: bytes
+    headers: Mapping[str, str]
 
 
 class AddressBook(AbstractResolver):
@@ -244,16 +259,24 @@ class Exchange:
         return self._session
 
     async def post(
-        self, host: str, path: str, body: bytes, retries: Retries | None = None, *, function: str = ""
+        self,
+        host: str,
+        path: str,
+        body: bytes,
+        retries: Retries | None = None,
+        *,
+        function: str = "",
+        content_type: str = "",
     ) -> Answer:
         """POST `body` until an answer comes that is not 502, 503 or 504.
 
-        `function` names what is asked where the end of the path does not.
+        `function` names what is asked where the end of the path does not; `content_type` replaces that of the binding.
 
         Raises NoAnswer after the last attempt and for names outside the address book, ProtocolFault when the
         server's certificate does not verify or its answer is not HTTP.
         """
         function = function or path.rpartition("/")[2]
+        headers = {"Content-Type": content_type} if content_type else {}
         if host.lower() not in self._addresses:
             raise NoAnswer(function, f"{host} is not in the address book of this simulator: add its host and port")
         bounds = retries or self.habits.retries
@@ -261,7 +284,7 @@ class Exchange:
         what = "no attempt was allowed"
         for attempt in range(1, bounds.attempts + 1):
             await self.habits.before_request(function, attempt)
-            found = await self._try(f"https://{host}{path}", function, body, attempt)
+            found = await self._try(_Request(f"https://{host}{path}", body, headers), function, attempt)
             if isinstance(found, Answer):
                 return found
             what = found.what
@@ -271,14 +294,16 @@ class Exchange:
             pause = min(pause * 2, bounds.longest_pause)
         raise NoAnswer(function, what)
 
-    async def _try(self, url: str, function: str, body: bytes, attempt: int) -> Answer | _Lost:
+    async def _try(self, request: _Request, function: str, attempt: int) -> Answer | _Lost:
         interference = self.habits.interfere(function, attempt)
         if interference is Interference.LOSE_REQUEST:
             return _Lost(what="the request was lost on its way")
         try:
-            answer = await self._once(url, function, body, attempt)
+            answer = await self._once(request, function, attempt)
         except aiohttp.ClientConnectorCertificateError as error:
-            raise ProtocolFault(function, f"the TLS certificate behind {url} is not trusted: {error}") from error
+            raise ProtocolFault(
+                function, f"the TLS certificate behind {request.url} is not trusted: {error}"
+            ) from error
         except aiohttp.ClientResponseError as error:
             raise ProtocolFault(function, f"the answer is not readable HTTP: {error.message}") from error
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
@@ -290,9 +315,11 @@ class Exchange:
             return _Lost(what=f"HTTP {answer.status}", asked_pause=asked)
         return answer
 
-    async def _once(self, url: str, function: str, body: bytes, attempt: int) -> Answer:
+    async def _once(self, request: _Request, function: str, attempt: int) -> Answer:
         started = perf_counter()
-        async with self._open().post(url, data=body, allow_redirects=False) as response:
+        async with self._open().post(
+            request.url, data=request.body, headers=request.headers, allow_redirects=False
+        ) as response:
             content = await response.read()
             self.habits.observe(function, perf_counter() - started)
             return Answer(status=response.status, headers=response.headers, body=content, attempt=attempt)

@@ -20,7 +20,7 @@ from simulator.card import Card
 from simulator.cheap_card import CheapCard, EuiccInfo
 from simulator.exchange import Connections, Exchange, Habits
 from simulator.issuer import EumIssuer
-from simulator.lpa import USER_AGENT, CardPort, DownloadResult, Errored, Installed, Lpa, Refused
+from simulator.lpa import USER_AGENT, CardPort, DownloadResult, Errored, Installed, Lpa, Refused, Spelling
 
 Progress = Callable[[int, int], None]
 _WHOLE = "download"
@@ -46,6 +46,7 @@ class FleetOptions:
     verify_every: int = 0
     confirmation_code: str | None = None
     first_serial: int = 1
+    spelling: Spelling = Spelling.JSON
     habits: Habits = field(default_factory=Habits)
 
     def __post_init__(self) -> None:
@@ -175,7 +176,9 @@ class Fleet:
 
     async def _download(self, member: _Member, exchange: Exchange) -> None:
         started = perf_counter()
-        result = await Lpa(member.card, exchange).download(member.code, self._options.confirmation_code)
+        result = await Lpa(member.card, exchange, spelling=self._options.spelling).download(
+            member.code, self._options.confirmation_code
+        )
         self._tally.seconds[_WHOLE].append(perf_counter() - started)
         self._tally.add(result, strict=member.strict)
 
@@ -236,7 +239,7 @@ class _Tally:
 def _described(result: Refused | Errored) -> tuple[str, str]:
     """A code to count by, and a text for people."""
     if isinstance(result, Refused):
-        return f"{result.function} {result.subject}/{result.reason}", result.message
+        return f"{result.function} {result.code}", result.message
     if result.error_reason is not None:
         return f"{result.function} step {result.bpp_command_id} reason {result.error_reason}", result.cause
     return f"{result.function} error", result.cause

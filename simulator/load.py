@@ -22,6 +22,7 @@ from rsp.identifiers import ActivationCode
 from simulator.exchange import Habits, Retries, trust
 from simulator.fleet import Fleet, FleetConnections, FleetOptions, FleetReport
 from simulator.issuer import EumIssuer
+from simulator.lpa_bindings import Spelling
 
 _PEM = b"-----BEGIN"
 
@@ -47,6 +48,7 @@ class LoadPlan:
     connections: FleetConnections = FleetConnections.PER_DEVICE
     confirmation_code: str | None = None
     first_serial: int | None = None
+    spelling: Spelling = Spelling.JSON
     timeout: float = 90.0
     retries: Retries = field(default_factory=Retries)
 
@@ -120,6 +122,7 @@ def _fleet(plan: LoadPlan) -> Fleet:
         verify_every=plan.verify_every,
         confirmation_code=plan.confirmation_code,
         first_serial=time.time_ns() if plan.first_serial is None else plan.first_serial,
+        spelling=plan.spelling,
         habits=Habits(timeout=plan.timeout, retries=plan.retries),
     )
     issuer = EumIssuer(

@@ -1,4 +1,4 @@
-"""A device's LPA over JSON ES9+: strict about answers, stubborn about lost ones (SGP.22 3.1, 5.6, 6.5)."""
+"""A device's LPA over ES9+: strict about answers, stubborn about lost ones (SGP.22 3.1, 5.6, 6.5, 6.6)."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from dataclasses import replace
 from typing import TypeVar
 
 from rsp.identifiers import ActivationCode, TransactionId
-from rsp.status import Status
 from simulator import lpa_messages as messages
 from simulator.bpp_segments import split_bound_profile_package
-from simulator.exchange import Exchange, FunctionFailed, NoAnswer, ProtocolFault, Retries
+from simulator.exchange import Answer, Exchange, FunctionFailed, NoAnswer, ProtocolFault, Retries
+from simulator.lpa_bindings import BINDINGS, Members, Reply, Spelling
 from simulator.lpa_messages import CancelReason, Device, InstallationResult, MetadataMismatch
 from simulator.lpa_types import (
     Authenticated,
@@ -24,10 +24,9 @@ from simulator.lpa_types import (
     Installed,
     Refused,
 )
-from simulator.strict_json import Body, check_accepted, read_reply, request_body, to_base64
+from simulator.strict_json import check_accepted
 
 USER_AGENT = "gsma-rsp-lpad"
-_PATH = "/gsma/rsp2/es9plus/"
 _Value = TypeVar("_Value")
 
 
@@ -50,7 +49,7 @@ _FAILURES = (FunctionFailed, NoAnswer, ProtocolFault)
 class Lpa:
     """One device with one card. The step methods may be called one by one; `download` runs them all."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 -- one option for each habit of a device
         self,
         card: CardPort,
         exchange: Exchange,
@@ -59,6 +58,7 @@ class Lpa:
         cancel_on_failure: CancelPolicy = CancelPolicy.STANDARD,
         delivery: Delivery = Delivery.AT_ONCE,
         sessions: int = 3,
+        spelling: Spelling = Spelling.JSON,
     ) -> None:
         self.card = card
         self._exchange = exchange
@@ -66,14 +66,15 @@ class Lpa:
         self._cancel_on_failure = cancel_on_failure
         self._delivery = delivery
         self._sessions = sessions
+        self._binding = BINDINGS[spelling]
 
     async def initiate_authentication(self, smdp_address: str, *, retries: Retries | None = None) -> Initiated:
         """InitiateAuthentication (SGP.22 5.6.1). Raises FunctionFailed, NoAnswer or ProtocolFault, as all steps do."""
         function = "initiateAuthentication"
         challenge = _of_card(messages.euicc_challenge, self.card.get_euicc_challenge())
-        members = {
-            "euiccChallenge": to_base64(challenge),
-            "euiccInfo1": to_base64(self.card.get_euicc_info1()),
+        members: Members = {
+            "euiccChallenge": challenge,
+            "euiccInfo1": self.card.get_euicc_info1(),
             "smdpAddress": smdp_address,
         }
         server = ("serverSigned1", "serverSignature1", "euiccCiPKIdToBeUsed", "serverCertificate")
@@ -96,9 +97,9 @@ class Lpa:
         """
         function = "authenticateClient"
         request = messages.authenticate_server_request(initiated.server, matching_id, self._device)
-        members = {
-            "transactionId": str(initiated.transaction_id),
-            "authenticateServerResponse": to_base64(_of_card(self.card.authenticate_server, request)),
+        members: Members = {
+            "transactionId": initiated.transaction_id,
+            "authenticateServerResponse": _of_card(self.card.authenticate_server, request),
         }
         answers = ("transactionId", "profileMetadata", "smdpSigned2", "smdpSignature2", "smdpCertificate")
         body = await self._call(initiated.smdp_address, function, members, answers, retries)
@@ -117,9 +118,9 @@ class Lpa:
     ) -> Bound:
         """GetBoundProfilePackage (5.6.2). The code is hashed only where the server asked for one."""
         function = "getBoundProfilePackage"
-        members = {
-            "transactionId": str(shown.transaction_id),
-            "prepareDownloadResponse": to_base64(self._prepare_download(shown, confirmation_code)),
+        members: Members = {
+            "transactionId": shown.transaction_id,
+            "prepareDownloadResponse": self._prepare_download(shown, confirmation_code),
         }
         answers = ("transactionId", "boundProfilePackage")
         body = await self._call(shown.smdp_address, function, members, answers, retries)
@@ -172,9 +173,8 @@ class Lpa:
 
     async def send_notification(self, address: str, notification: bytes, *, retries: Retries | None = None) -> None:
         """HandleNotification (5.6.4) with one raw notification; the answer must be exactly 204 and empty."""
-        body = request_body({"pendingNotification": to_base64(notification)})
-        answer = await self._exchange.post(address, f"{_PATH}handleNotification", body, retries)
-        check_accepted("handleNotification", answer)
+        function = "handleNotification"
+        check_accepted(function, await self._post(address, function, {"pendingNotification": notification}, retries))
 
     async def cancel_session(
         self,
@@ -186,7 +186,7 @@ class Lpa:
     ) -> None:
         """CancelSession (5.6.5): signed by the card where it still has the session, else its error is sent on."""
         response = _of_card(self.card.cancel_session, messages.cancel_session_request(transaction_id, reason))
-        members = {"transactionId": str(transaction_id), "cancelSessionResponse": to_base64(response)}
+        members: Members = {"transactionId": transaction_id, "cancelSessionResponse": response}
         await self._call(smdp_address, "cancelSession", members, (), retries)
 
     async def download(
@@ -268,16 +268,26 @@ class Lpa:
         return "accepted"
 
     async def _call(
-        self, host: str, function: str, members: dict[str, str], answers: Sequence[str], retries: Retries | None
-    ) -> Body:
-        answer = await self._exchange.post(host, _PATH + function, request_body(members), retries)
+        self, host: str, function: str, members: Members, answers: Sequence[str], retries: Retries | None
+    ) -> Reply:
+        answer = await self._post(host, function, members, retries)
         try:
-            return read_reply(function, answer, answers)
+            return self._binding.reply(function, answer, answers)
         except FunctionFailed as error:
-            unknown = Status.TRANSACTION_UNKNOWN
-            if answer.attempt > 1 and (error.codes.subject, error.codes.reason) == (unknown.subject, unknown.reason):
+            if answer.attempt > 1 and self._binding.lost_session(error):
                 raise SessionLost(error) from error
             raise
+
+    async def _post(self, host: str, function: str, members: Members, retries: Retries | None) -> Answer:
+        binding = self._binding
+        try:
+            body = binding.request(function, members)
+        except ValueError as error:
+            raise ProtocolFault("card", str(error)) from error
+        content_type = binding.content_type
+        return await self._exchange.post(
+            host, binding.path(function), body, retries, function=function, content_type=content_type
+        )
 
 
 def _of_card(read: Callable[[bytes], _Value], response: bytes) -> _Value:
@@ -294,7 +304,7 @@ def _segments(package: bytes) -> list[bytes]:
         raise ProtocolFault("getBoundProfilePackage", str(error)) from error
 
 
-def _check_transaction(function: str, body: Body, expected: TransactionId, signed: str | None = None) -> None:
+def _check_transaction(function: str, body: Reply, expected: TransactionId, signed: str | None = None) -> None:
     found = body.transaction_id()
     if found != expected:
         raise ProtocolFault(function, f"the answer is for transaction {found} instead of {expected}")
@@ -341,4 +351,5 @@ __all__ = [
     "MetadataFault",
     "Refused",
     "SessionLost",
+    "Spelling",
 ]

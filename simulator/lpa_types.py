@@ -110,13 +110,21 @@ class Installed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refused:
-    """The server said no. `cancel` tells what became of CancelSession: "", "accepted" or the fault."""
+    """The server said no. `cancel` tells what became of CancelSession: "", "accepted" or the fault.
+
+    The ASN.1 binding knows no subject: `reason` is the error integer and `message` its name.
+    """
 
     function: str
     subject: str
     reason: str
     message: str
     cancel: str = ""
+
+    @property
+    def code(self) -> str:
+        """ "8.1/6.1", or the error integer."""
+        return f"{self.subject}/{self.reason}" if self.subject else self.reason
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

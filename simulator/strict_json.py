@@ -107,7 +107,7 @@ def read_reply(function: str, answer: Answer, required: Collection[str], optiona
 
     Raises FunctionFailed when the header says so, ProtocolFault when the answer breaks the standard.
     """
-    _check_http(function, answer, 200)
+    check_head(function, answer, 200)
     if not _JSON_TYPE.fullmatch(answer.headers.get("Content-Type", "")):
         raise ProtocolFault(function, f"Content-Type {answer.headers.get('Content-Type')!r} is not application/json")
     try:
@@ -127,13 +127,14 @@ def read_reply(function: str, answer: Answer, required: Collection[str], optiona
 
 def check_accepted(function: str, answer: Answer) -> None:
     """Check the answer to a notification: exactly 204, no body, no announcement of one."""
-    _check_http(function, answer, 204)
+    check_head(function, answer, 204)
     announced = answer.headers.get("Content-Length", "0") != "0" or "Transfer-Encoding" in answer.headers
     if answer.body or announced:
         raise ProtocolFault(function, "an HTTP 204 carries a body")
 
 
-def _check_http(function: str, answer: Answer, status: int) -> None:
+def check_head(function: str, answer: Answer, status: int) -> None:
+    """Check what every answer owes, whatever its binding: status, X-Admin-Protocol, no compression."""
     if answer.status != status:
         raise ProtocolFault(function, f"HTTP status {answer.status} instead of {status}")
     if not answer.headers.get("X-Admin-Protocol", "").startswith("gsma/rsp/v"):

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from server.commands.binding import Binding
+
 if TYPE_CHECKING:
     from server.demo.narration import Narrator
     from server.settings import Settings
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
 def command(
     *,
     upp: Annotated[Path | None, typer.Option(help="A real profile package (SAIP, DER) to import and download.")] = None,
+    binding: Annotated[Binding, typer.Option(help="Binding of ES9+ that devices speak.")] = Binding.JSON,
     folder: Annotated[Path, typer.Option(help="Working folder; emptied first.")] = Path("var/demo"),
     as_json: Annotated[bool, typer.Option("--json", help="Print a summary as JSON; the story goes to stderr.")] = False,
 ) -> None:
@@ -31,7 +34,7 @@ def command(
 
     narrator = Narrator(Console(stderr=True, highlight=False, soft_wrap=True) if as_json else None)
     try:
-        profiles = _play(narrator, folder, upp)
+        profiles = _play(narrator, folder, upp, binding)
     except Deviation as deviation:
         narrator.failure(str(deviation))
         if as_json:
@@ -49,13 +52,13 @@ def _summarise(narrator: Narrator, profiles: list[dict[str, Any]], *, deviation:
     echo_json({"result": result, "deviation": deviation, "acts": narrator.acts, "profiles": profiles})
 
 
-def _play(narrator: Narrator, folder: Path, upp: Path | None) -> list[dict[str, Any]]:
+def _play(narrator: Narrator, folder: Path, upp: Path | None, binding: Binding) -> list[dict[str, Any]]:
     """All acts; returns the profiles as they stand at the end. Raises Deviation."""
     import asyncio
 
     from server.demo import acts, stage, swap_acts
+    from simulator.lpa_bindings import Spelling
 
-    package = upp.read_bytes() if upp else None
     settings = stage.prepare(folder)
     narrator.act("A server as a user would run it")
     stage.smdp(settings, "pki", "init")
@@ -67,7 +70,7 @@ def _play(narrator: Narrator, folder: Path, upp: Path | None) -> list[dict[str, 
             f"{settings.processes} server processes and a worker: pids {list(server.state.processes.values())}"
         )
         narrator.detail(f"ES9+ on port {ports['es9']}, ES2+ (mutual TLS) on {ports['es2']}, metrics on {ports['ops']}")
-        asyncio.run(acts.perform(server, narrator, upp, package))
+        asyncio.run(acts.perform(server, narrator, upp, Spelling(binding.value)))
         asyncio.run(swap_acts.perform(server, narrator))
         profiles = _show_profiles(narrator, settings)
     narrator.step("the server has stopped cleanly")

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from server.commands.binding import Binding
+
 if TYPE_CHECKING:
     from rich.table import Table
 
@@ -49,6 +51,7 @@ def command(  # noqa: PLR0913 -- one parameter an option
     ci_certificate: Annotated[Path | None, typer.Option(help="CI certificate the cards trust.")] = None,
     tls_ca: Annotated[Path | None, typer.Option(help="Issuer of the server's TLS certificate (PEM or DER).")] = None,
     server: Annotated[str, typer.Option(help="HOST:PORT of ES9+; else the server that runs on the data folder.")] = "",
+    binding: Annotated[Binding, typer.Option(help="Binding of ES9+.")] = Binding.JSON,
     confirmation_code: Annotated[str | None, typer.Option(help="The code all orders ask for.")] = None,
     timeout: Annotated[float, typer.Option(min=0.1, help="Seconds a device waits for an answer.")] = 90.0,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
@@ -64,6 +67,7 @@ def command(  # noqa: PLR0913 -- one parameter an option
     from server import running, settings
     from server.settings import SettingsError
     from simulator.load import LoadPlan
+    from simulator.lpa_bindings import Spelling
 
     loaded = settings.load()
     found = None if server else running.read(loaded.data_dir)
@@ -82,6 +86,7 @@ def command(  # noqa: PLR0913 -- one parameter an option
             verify_every=round(1 / sample) if sample else 0,
             connections=_meaning(connections),
             confirmation_code=confirmation_code,
+            spelling=Spelling(binding.value),
             timeout=timeout,
         )
         result = uvloop.run(_run(plan, loaded, found))

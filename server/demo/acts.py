@@ -10,11 +10,12 @@ from time import perf_counter
 
 from crypto.curves import Curve
 from rsp.identifiers import ActivationCode, Eid, Iccid, MatchingId
-from rsp.status import Status
+from rsp.status import Status, es9_integer
 from server.demo.cast import Device, Devices, callback_server, operator_client, operator_exchange
 from server.demo.narration import Narrator
 from server.demo.stage import Deviation, Server, smdp
 from simulator.exchange import Exchange
+from simulator.lpa_bindings import Spelling
 from simulator.lpa_types import Installed, Refused
 from simulator.operator import OperatorClient
 from simulator.operator_callbacks import CallbackServer
@@ -40,11 +41,11 @@ class Play:
     package: bytes | None
 
 
-async def perform(server: Server, narrator: Narrator, upp: Path | None, package: bytes | None) -> None:
-    """All acts; `package` is what the file `upp` holds. Raises Deviation."""
+async def perform(server: Server, narrator: Narrator, upp: Path | None, spelling: Spelling) -> None:
+    """All acts; `upp` is a package of one's own, `spelling` the binding devices speak. Raises Deviation."""
     async with AsyncExitStack() as stack:
         callbacks = await stack.enter_async_context(callback_server(server.pki))
-        devices = Devices(server, Curve.P256)
+        devices = Devices(server, Curve.P256, spelling)
         clients = {}
         for name in OPERATORS:
             exchange = await stack.enter_async_context(operator_exchange(server, name))
@@ -56,13 +57,17 @@ async def perform(server: Server, narrator: Narrator, upp: Path | None, package:
             lpa=await stack.enter_async_context(devices.exchange()),
             operators=clients,
             callbacks=callbacks,
-            package=package,
+            package=_content(upp),
         )
         stock(play, upp)
         used = await plain_download(play)
         await download_with_code(play)
         await refusals(play, used)
         split_sessions(play)
+
+
+def _content(upp: Path | None) -> bytes | None:
+    return upp.read_bytes() if upp else None
 
 
 def stock(play: Play, upp: Path | None) -> None:
@@ -182,11 +187,14 @@ async def install(
 
 
 def expect_refusal(play: Play, what: str, result: object, status: Status) -> None:
-    """The result must be a refusal with exactly this code."""
-    codes = (status.subject, status.reason)
-    if not isinstance(result, Refused) or (result.subject, result.reason) != codes:
-        raise Deviation(f"{what} must be refused with {'/'.join(codes)}, but: {result}")
-    play.narrator.refusal(what, "/".join(codes), result.message)
+    """The result must be a refusal with exactly this code, or its error integer in the ASN.1 binding."""
+    codes = f"{status.subject}/{status.reason}"
+    expected = codes
+    if isinstance(result, Refused) and play.devices.spelling is Spelling.ASN1:
+        expected = str(es9_integer(result.function, status))
+    if not isinstance(result, Refused) or result.code != expected:
+        raise Deviation(f"{what} must be refused with {codes}, but: {result}")
+    play.narrator.refusal(what, result.code, result.message)
 
 
 def split_sessions(play: Play) -> None:

@@ -15,7 +15,7 @@ from server.demo.stage import Server
 from simulator.card import Card
 from simulator.exchange import Connections, Exchange, Habits, identify
 from simulator.issuer import EumIssuer
-from simulator.lpa import USER_AGENT, Lpa
+from simulator.lpa import USER_AGENT, Lpa, Spelling
 from simulator.misbehaviour import Misbehaviour
 from simulator.operator import OperatorClient
 from simulator.operator_callbacks import CallbackServer, callback_tls
@@ -37,13 +37,14 @@ class Device:
 class Devices:
     """Makes devices whose cards carry certificates of the generated EUM `eum`, or of one nobody knows."""
 
-    def __init__(self, server: Server, curve: Curve) -> None:
+    def __init__(self, server: Server, curve: Curve, spelling: Spelling = Spelling.JSON) -> None:
         files = server.pki.device_files(curve)
         key = load_pem_private_key(files.eum_key.read_bytes(), None)
         assert isinstance(key, ec.EllipticCurvePrivateKey)
         self._trusted = (files.ci_certificate.read_bytes(),)
         self.eum = EumIssuer(files.eum_certificate.read_bytes(), key, self._trusted)
         self._server = server
+        self.spelling = spelling
         self._made = 0
 
     def next(self, exchange: Exchange) -> Device:
@@ -51,14 +52,14 @@ class Devices:
         self._made += 1
         eid = self.eum.eid(self._made)
         card = Card(eid, [self.eum.issue(eid)])
-        return Device(card=card, lpa=Lpa(card, exchange))
+        return Device(card=card, lpa=Lpa(card, exchange, spelling=self.spelling))
 
     def stranger(self, exchange: Exchange) -> Device:
         """A device whose EUM certificate was issued by a CI nobody here knows."""
         self._made += 1
         eid = self.eum.eid(self._made)
         card = Card(eid, [self.eum.issue(eid)], misbehave=frozenset({Misbehaviour.FOREIGN_EUM}))
-        return Device(card=card, lpa=Lpa(card, exchange))
+        return Device(card=card, lpa=Lpa(card, exchange, spelling=self.spelling))
 
     def exchange(self) -> Exchange:
         """Connections to ES9+ as a common LPA makes them: a new one for each call, the server's name checked."""

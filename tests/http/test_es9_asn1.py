@@ -9,10 +9,25 @@ import pytest
 from crypto.curves import Curve
 from rsp import schema, tlv
 from simulator import lpa_messages
+from simulator.exchange import Exchange
+from simulator.lpa import USER_AGENT, Lpa, Spelling
+from simulator.lpa_types import Installed, Refused
 from smdp.binding import Protection
 from smdp.policy import Policy
 from tests.conformance import conforms
-from tests.es9_stage import ASN1, AUTHENTICATE, CANCEL, DELIVER, INITIATE, JSON, NOTIFY, Asn1Wire, Es9Stage, Refusal
+from tests.es9_stage import (
+    ASN1,
+    AUTHENTICATE,
+    CANCEL,
+    DELIVER,
+    INITIATE,
+    JSON,
+    NOTIFY,
+    Asn1Wire,
+    Es9Stage,
+    Refusal,
+    lpa_trust,
+)
 from tests.protocol_stage import CURVES, NAME, Seen, Stage, installed_on
 
 MEDIA = {"Content-Type": "application/x-gsma-rsp-asn1"}
@@ -51,6 +66,27 @@ async def test_a_whole_download_with_a_confirmation_code_is_installed(es9: Es9St
         told=((1, ""), (3, ""), (4, "")),
         sessions=(("reported", None),),
     )
+
+
+@pytest.mark.parametrize("policy", list(Protection), indirect=True)
+@pytest.mark.parametrize("curve", CURVES)
+@pytest.mark.parametrize("spelling", list(Spelling))
+async def test_the_simulated_device_downloads_in_either_binding(
+    es9: Es9Stage, curve: Curve, spelling: Spelling
+) -> None:
+    ordered = await es9.stage.order(code="4711")
+    card = es9.stage.card(curves=(curve,))
+    address = {NAME: ("127.0.0.1", es9.port)}
+    async with Exchange(tls=lpa_trust(es9.stage), addresses=address, user_agent=USER_AGENT) as exchange:
+        lpa = Lpa(card, exchange, spelling=spelling)
+        wrong = await lpa.download(f"1${NAME}${ordered.matching_id}", "4712")
+        assert isinstance(wrong, Refused)
+        assert (wrong.function, wrong.code) == (DELIVER, "8.2.7/3.8" if spelling is Spelling.JSON else "3")
+        result = await lpa.download(f"1${NAME}${ordered.matching_id}", "4711")
+    assert isinstance(result, Installed), result
+    assert result.notification_fault == ""
+    assert await es9.stage.judge() == [("installed", True)]
+    assert installed_on(card) == {str(ordered.iccid): ordered.upp}
 
 
 async def test_answers_are_what_a_compiled_module_reads(es9: Es9Stage) -> None:

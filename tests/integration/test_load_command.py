@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from rsp.status import Status
+from rsp.status import Status, es9_integer
 from server.demo.stage import smdp
 from server.settings import environment, load
 from tools import bench_server
@@ -63,12 +63,15 @@ def test_every_order_is_installed_once_and_a_second_run_is_refused(subject: Subj
     assert [row["orderState"] for row in installed] == ["installed"] * _DEVICES
     assert len({row["eid"] for row in installed}) == _DEVICES
 
-    second = _load(subject, str(orders), "--connections", "kept", "--sample", "0", "--json")
-    assert second.returncode == 1
-    report = json.loads(second.stdout)["report"]
     status = Status.EID_MISMATCH
-    codes = [(failure["code"], failure["count"]) for failure in report["failures"]]
-    assert codes == [(f"authenticateClient {status.subject}/{status.reason}", _DEVICES)]
+    told = {"json": f"{status.subject}/{status.reason}", "asn1": es9_integer("authenticateClient", status)}
+    for binding, code in told.items():
+        kept = ("--connections", "kept", "--sample", "0", "--binding", binding, "--json")
+        second = _load(subject, str(orders), *kept)
+        assert second.returncode == 1
+        report = json.loads(second.stdout)["report"]
+        codes = [(failure["code"], failure["count"]) for failure in report["failures"]]
+        assert codes == [(f"authenticateClient {code}", _DEVICES)]
     assert _rows(subject) == installed
 
 

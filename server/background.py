@@ -1,4 +1,4 @@
-"""The worker process: judges notifications, sends callbacks, watches gauges, removes what is past its time."""
+"""The worker process: judges notifications, sends callbacks, compares events, watches gauges, removes what is old."""
 
 from __future__ import annotations
 
@@ -26,6 +26,8 @@ _IDLE_CALLBACKS_SECONDS = 0.25
 _GAUGE_SECONDS = 5.0
 _EXPIRY_SECONDS = 5.0
 _RETENTION_SECONDS = 600.0
+_EVENTS_SECONDS = 30.0
+_EVENTS_AT_ONCE = 16
 _AWAY_SECONDS = 1.0
 _SWAPS_AT_ONCE = 4
 _SWAP_LEASE_SECONDS = 180.0
@@ -43,12 +45,16 @@ async def work(services: Services, bells: Bells, stop: asyncio.Event) -> None:
     async def judge() -> int:
         return await services.notifications.judge_pending(_BATCH, _LEASE_SECONDS)
 
+    async def events() -> int:
+        return await services.events.reconcile(_EVENTS_AT_ONCE)
+
     queues: list[tuple[str, Queue, Step, float]] = [
         ("notifications", Queue.NOTIFICATIONS, judge, _IDLE_SECONDS),
         ("callbacks", Queue.CALLBACKS, services.sender.send_due, _IDLE_CALLBACKS_SECONDS),
     ]
     timed: list[tuple[str, Step, float]] = [
         ("retention", services.retire, _RETENTION_SECONDS),
+        ("events", events, _EVENTS_SECONDS),
         ("gauges", gauges.refresh, _GAUGE_SECONDS),
     ]
     if services.eim is not None:

@@ -174,6 +174,26 @@ class Names:
         return ",".join(_texts(value))
 
 
+_TARGET = re.compile(rf"{_NAME.pattern}(=[A-Za-z0-9.-]{{1,255}}(:[0-9]{{1,5}})?)?")
+
+
+@dataclass(frozen=True, slots=True)
+class Routes:
+    """DNS names, each perhaps with the host and port at which it is really reached; or none at all."""
+
+    expects: str = "DNS names separated by commas, each name or name=host:port; or nothing"
+
+    def read(self, value: object) -> tuple[str, ...]:
+        given: Iterable[object] = value.split(",") if isinstance(value, str) else _listed(value, self.expects)
+        entries = tuple(entry for entry in (str(each).strip().lower() for each in given) if entry)
+        if not all(_TARGET.fullmatch(entry) for entry in entries):
+            raise ValueError(self.expects)
+        return entries
+
+    def write(self, value: object) -> str:
+        return ",".join(_texts(value))
+
+
 @dataclass(frozen=True, slots=True)
 class Hidden:
     """A secret text; the value never appears in a message."""

@@ -25,6 +25,7 @@ from server.setting_kinds import (
     Names,
     Number,
     ProprietaryData,
+    Routes,
     Secret,
 )
 
@@ -118,6 +119,14 @@ class Settings:
     api_key: Secret = _key(Secret(), Hidden(), "API key that commands call with")
     api_key_file: Path | None = _key(None, Location(optional=True), "file that holds api_key")
     callback_timeout_seconds: float = _key(10.0, Number(0.1, 300, whole=False), "longest wait for an operator's answer")
+    smds_hosts: tuple[str, ...] = _key(
+        (), Routes(), "SM-DS that operators may name, at any address; empty allows every one at a public address"
+    )
+    smds_roots: tuple[str, ...] = _key(
+        ("lpa.ds.gsma.com",), Names(), "root SM-DS: events at any other one are to be forwarded"
+    )
+    smds_port: int = _key(443, Number(1, 65535), "port of ES12 at SM-DS")
+    smds_timeout_seconds: float = _key(10.0, Number(0.1, 30, whole=False), "longest wait for an SM-DS's answer")
     log_level: str = _key("info", Choice(("debug", "info", "warning", "error")), "least severe event that is logged")
     log_format: str = _key("json", Choice(("json", "console")), "one JSON object a line, or lines for people")
     metrics_dir: Path = _below_data_dir("metrics", "folder in which the processes add up their metrics")

@@ -30,12 +30,15 @@ from server.platform_lines import SharedLines
 from server.preflight import open_vault
 from server.setting_kinds import proprietary_data
 from server.settings import Settings
+from server.smds_wiring import smds_of, smds_policy_of
 from server.swap_wiring import Surroundings, Swaps, Waking, swaps_of
 from server.tally import CountedDownloads, Tally
 from smdp.binding import Protection
 from smdp.cancellation import Cancellation
 from smdp.credentials import Credentials, Wallet
 from smdp.downloads import Downloads
+from smdp.event import REMOVAL_KIND
+from smdp.event_keeping import EventKeeping
 from smdp.notification import Notifications, nobody
 from smdp.ordering import Ordering
 from smdp.policy import Policy
@@ -69,6 +72,7 @@ class Services:
     ordering: Ordering
     vendor: VendorFunctions
     now: Callable[[], datetime]
+    events: EventKeeping
     sender: Sender
     eim: Eim | None
     """None where the PKI folder has no eIM."""
@@ -98,8 +102,7 @@ async def opened(
         vault = open_vault(settings)
         now = SystemClock().now
         policy = policy_of(settings)
-        trust = TrustStore(pki.ci_certificates)
-        wallet = wallet_of(pki)
+        trust, wallet = TrustStore(pki.ci_certificates), wallet_of(pki)
         registry = CollectorRegistry()
         tally = Tally(registry)
         counts, outbox, directory, sessions = Counts(pool), Outbox(pool), Operators(pool), CountedDownloads(pool, tally)
@@ -112,7 +115,8 @@ async def opened(
         eim = (
             eim_of(identity, pool, vault, trust, policy.server_names, now, waking.of_card, stored) if identity else None
         )
-        ordering = Ordering(Orderings(pool), vault, policy, now)
+        smds = await smds_of(settings, pki, policy, pool, stack)
+        ordering = Ordering(Orderings(pool), vault, policy, now, smds.client)
         swaps = None
         if eim is not None:
             lines = SharedLines(PlatformLines(pool))
@@ -139,9 +143,12 @@ async def opened(
             cancellation=Cancellation(sessions, wallet, now),
             notifications=Notifications(HintingInbox(pool, tally, hints), sessions, trust, wallet, now, judged),
             ordering=ordering,
-            vendor=VendorFunctions(Orderings(pool), policy, now),
+            vendor=VendorFunctions(Orderings(pool), policy, now, smds.client),
             now=now,
-            sender=Sender(outbox, {KIND: callbacks.send, FORWARD_KIND: forwarder.send}),
+            events=smds.keeping,
+            sender=Sender(
+                outbox, {KIND: callbacks.send, FORWARD_KIND: forwarder.send, REMOVAL_KIND: smds.removals.send}
+            ),
             eim=eim,
             swaps=swaps,
             api=api_of(pool, vault, eim, swaps, now),
@@ -161,6 +168,7 @@ def policy_of(settings: Settings) -> Policy:
         confirmation_attempts=settings.confirmation_code_attempts,
         protection=Protection(settings.protection),
         dp_proprietary=proprietary_data(settings.dp_proprietary_data),
+        smds=smds_policy_of(settings),
     )
 
 

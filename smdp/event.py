@@ -15,6 +15,9 @@ from rsp.status import Status
 REMOVAL_KIND = "es12.deleteEvent"
 """The kind of message by which the outbox has an event deleted; its body is JSON with `event` and `attempt`."""
 
+DOUBT_SECONDS = 120.0
+"""How long a call without an answer may still take effect at an SM-DS."""
+
 
 class EventState(StrEnum):
     """What we know of an event; the SM-DS itself cannot be asked."""
@@ -32,6 +35,7 @@ class EventStep(StrEnum):
     ASK_AGAIN = "RegisterEvent again"
     WITHDRAW = "no longer wanted"
     REMOVE = "SM-DS has it no more"
+    REPLACE = "wanted again: another takes its place"
     DISOWN = "belongs to another party"
 
 
@@ -41,10 +45,10 @@ TRANSITIONS: dict[tuple[EventState, EventStep], EventState] = {
     (_S.REGISTERING, _E.CONFIRM): _S.REGISTERED,
     (_S.REGISTERING, _E.ASK_AGAIN): _S.REGISTERING,
     (_S.REGISTERED, _E.ASK_AGAIN): _S.REGISTERING,
-    (_S.WITHDRAWING, _E.ASK_AGAIN): _S.REGISTERING,
     (_S.REGISTERING, _E.WITHDRAW): _S.WITHDRAWING,
     (_S.REGISTERED, _E.WITHDRAW): _S.WITHDRAWING,
     (_S.WITHDRAWING, _E.REMOVE): _S.WITHDRAWN,
+    (_S.WITHDRAWING, _E.REPLACE): _S.WITHDRAWN,
     # The SM-DS has an event of this name that we never asked for: it is not ours to delete.
     (_S.REGISTERING, _E.DISOWN): _S.WITHDRAWN,
 }

@@ -103,6 +103,10 @@ CLOSED = frozenset({OrderState.CANCELLED, OrderState.DELETED})
 """States in which the order holds its profile no longer: another order may."""
 
 
+ANNOUNCED = frozenset({OrderState.CONFIRMED, OrderState.RELEASED, OrderState.DOWNLOADED})
+"""States an order at an SM-DS reaches without its event being withdrawn (SGP.22 3.6.3)."""
+
+
 class ImpossibleTransition(Exception):  # noqa: N818 -- the name is the fact
     """The table has no such step: the caller asked for something this state does not allow."""
 
@@ -154,6 +158,7 @@ class Order:
     `eid_named`: the operator named the EID, rather than the first card that came. `imei`: 14 digits of the one device.
     `handed_out`: some card got the package. `awaiting`: transactionId of the latest package nobody has reported about.
     `installed_seq`: sequence number of the newest report of an installation; `card` is what the card told after it.
+    `smds_address`: the SM-DS at which the order has an event while it can be downloaded.
     """
 
     id: int
@@ -178,6 +183,7 @@ class Order:
     redownloads: int = 0
     installed_seq: int | None = None
     card: CardReport | None = None
+    smds_address: str | None = None
 
     @property
     def card_state(self) -> CardState | None:
@@ -196,7 +202,8 @@ class OrderChange:
     key and all that is sealed under it, and sets the time of the end.
 
     `unbind` clears the binding, `reset_attempts` the counters of attempts, `settle` what was awaited from a card;
-    `forget_card` frees an order from the card, and the device, that came first.
+    `forget_card` frees an order from the card, and the device, that came first. A step that `withdraws` has the
+    order's event deleted at its SM-DS.
     """
 
     order_id: int
@@ -215,6 +222,8 @@ class OrderChange:
     awaiting: bytes | None = None
     installed_seq: int | None = None
     card: CardReport | None = None
+    smds_address: str | None = None
+    withdraws: bool = False
     count_download: bool = False
     count_confirmation: bool = False
     count_redownload: bool = False
@@ -239,4 +248,11 @@ class OrderChange:
         for event in events:
             state = after(state, event)
         keeps_open = state is order.state and not order.ended
-        return cls(order_id=order.id, expected=order.state, version=order.version, state=state, keeps_open=keeps_open)
+        return cls(
+            order_id=order.id,
+            expected=order.state,
+            version=order.version,
+            state=state,
+            keeps_open=keeps_open,
+            withdraws=order.smds_address is not None and state is not order.state and state not in ANNOUNCED,
+        )

@@ -13,6 +13,9 @@ from crypto.vault import Vault
 from rsp.errors import Refused
 from rsp.identifiers import Eid, Iccid, MatchingId
 from rsp.status import Status
+from smdp.announcing import Announcing, NoSmds, announced, wanted_event
+from smdp.event import Event
+from smdp.event_ports import SmDs
 from smdp.order import TRANSITIONS, Order, OrderChange, OrderEvent, OrderState, ProfileState
 from smdp.policy import Policy
 from smdp.ports import Call, Limits, OrderingStore, OrderingWork, StockProfile
@@ -38,13 +41,24 @@ class Confirmed:
 
 
 class Ordering:
-    """ES2+ towards operators. Each function is one transaction; a repeated call gets its earlier result."""
+    """ES2+ towards operators. Each function is one transaction; a repeated call gets its earlier result.
 
-    def __init__(self, store: OrderingStore, vault: Vault, policy: Policy, now: Callable[[], datetime]) -> None:
+    A function that releases an order at an SM-DS is tried, and done again once the event is registered.
+    """
+
+    def __init__(
+        self,
+        store: OrderingStore,
+        vault: Vault,
+        policy: Policy,
+        now: Callable[[], datetime],
+        smds: SmDs | None = None,
+    ) -> None:
         self._store = store
         self._vault = vault
         self._policy = policy
         self._now = now
+        self._announcing = Announcing(store, smds or NoSmds(), policy.smds)
 
     async def download_order(self, call: Call, request: DownloadOrder) -> Iccid:
         """Reserve a profile: the one named, or any of the type. Raises Refused."""
@@ -61,6 +75,9 @@ class Ordering:
 
     async def confirm_order(self, call: Call, request: ConfirmOrder) -> Confirmed:
         """Fix MatchingID and confirmation code, and release when asked. Raises Refused."""
+        return await self._announcing.run(call.tenant_id, lambda event: self._confirm(call, request, event))
+
+    async def _confirm(self, call: Call, request: ConfirmOrder, event: Event | None) -> Confirmed:
         async with self._store.begin(call.tenant_id) as work:
             if earlier := await work.earlier_result(call):
                 await self._compare_code(work, request, str(earlier["matching_id"]))
@@ -73,12 +90,16 @@ class Ordering:
             eid = _agreed_eid(order, request.eid)
             if eid is None and (request.smds_address or request.matching_id == ""):
                 raise Refused(Status.EID_MISSING)
-            if request.smds_address:
-                raise Refused(Status.SMDS_UNREACHABLE)
+            smds_address = self._policy.smds.accepted(request.smds_address) if request.smds_address else None
             matching_id = order.matching_id
             if not await same_confirmation(self._vault, order, request):
-                matching_id = _chosen_token(request.matching_id)
-                await work.change_order(await self._confirmation(work, order, request, eid, matching_id))
+                # The device presents the EventID as MatchingID, so an order at an SM-DS always has one.
+                asked = request.matching_id or (None if smds_address else request.matching_id)
+                matching_id = event.event_id if event and not asked else _chosen_token(asked)
+                change = await self._confirmation(work, order, request, eid, matching_id)
+                change = replace(change, smds_address=smds_address)
+                await work.change_order(change)
+                await announced(work, wanted_event(order, change, free=not asked), event)
             result = Confirmed(
                 eid=str(eid) if eid else None,
                 matching_id=str(matching_id or ""),
@@ -99,6 +120,9 @@ class Ordering:
 
     async def release_profile(self, call: Call, iccid: Iccid) -> None:
         """Let a confirmed order be downloaded, for its lifetime from now on. Raises Refused."""
+        await self._announcing.run(call.tenant_id, lambda event: self._release(call, iccid, event))
+
+    async def _release(self, call: Call, iccid: Iccid, event: Event | None) -> None:
         async with self._store.begin(call.tenant_id) as work:
             if await work.earlier_result(call) is not None:
                 return
@@ -106,8 +130,9 @@ class Ordering:
             if not same_release(order):
                 if (order.state, OrderEvent.RELEASE) not in TRANSITIONS:
                     raise Refused(Status.ICCID_INVALID_TRANSITION, f"The order is {order.state}.")
-                expires_at = await self._expiry(work)
-                await work.change_order(replace(OrderChange.of(order, OrderEvent.RELEASE), expires_at=expires_at))
+                change = replace(OrderChange.of(order, OrderEvent.RELEASE), expires_at=await self._expiry(work))
+                await work.change_order(change)
+                await announced(work, wanted_event(order, change), event)
             await work.keep_result(call, {})
 
     async def _open(self, work: OrderingWork, tenant_id: int, profile: StockProfile, eid: Eid | None) -> None:

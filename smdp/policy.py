@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
 
 from smdp.binding import Protection
+from smdp.event import SmdsPolicy
 
 
 class AfterDeletion(StrEnum):
@@ -53,6 +54,7 @@ class Policy:
     protection: Protection = Protection.PPK
     dp_proprietary: bytes = b""
     oldest_svn_major: int = 2
+    smds: SmdsPolicy = field(default_factory=SmdsPolicy)
 
     @property
     def address(self) -> str:

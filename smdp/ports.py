@@ -14,6 +14,7 @@ from typing import Protocol
 from uuid import UUID
 
 from rsp.identifiers import Eid, Iccid, MatchingId, TransactionId
+from smdp.event_ports import EventWork
 from smdp.order import Order, OrderChange, ProfileState
 from smdp.policy import AfterDeletion, DeviceRules
 from smdp.progress import Message
@@ -201,6 +202,10 @@ class ProfileStanding:
 
 class OrderingWork(Protocol):
     """One ES2+ function in one transaction; every method sees the rows of its tenant only."""
+
+    @property
+    def events(self) -> EventWork:
+        """The events of orders at SM-DS."""
 
     async def earlier_result(self, call: Call) -> Mapping[str, str | None] | None:
         """The stored result of the same call, or None for a new call, which is reserved until the work ends.

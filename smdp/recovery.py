@@ -14,6 +14,9 @@ from enum import Enum
 from rsp.errors import Refused
 from rsp.identifiers import Iccid
 from rsp.status import Status
+from smdp.announcing import Announcing, NoSmds, announced, wanted_event
+from smdp.event import Event
+from smdp.event_ports import SmDs
 from smdp.order import TRANSITIONS, Order, OrderChange, OrderEvent, OrderState, ProfileState
 from smdp.ordering import existing, expiry, withdraw_order
 from smdp.policy import Policy
@@ -48,10 +51,13 @@ class ProfileStatus:
 class VendorFunctions:
     """getProfileStatus and recoverProfile."""
 
-    def __init__(self, store: OrderingStore, policy: Policy, now: Callable[[], datetime]) -> None:
+    def __init__(
+        self, store: OrderingStore, policy: Policy, now: Callable[[], datetime], smds: SmDs | None = None
+    ) -> None:
         self._store = store
         self._policy = policy
         self._now = now
+        self._announcing = Announcing(store, smds or NoSmds(), policy.smds)
 
     async def profile_status(self, tenant_id: int, iccids: Sequence[Iccid]) -> list[ProfileStatus]:
         """Where the caller's own profiles among these stand, in the order asked for; others are left out."""
@@ -61,16 +67,19 @@ class VendorFunctions:
 
     async def recover_profile(self, call: Call, iccid: Iccid, target: Target) -> None:
         """Open a failed order again under the same MatchingID, or give its profile back to stock. Raises Refused."""
+        await self._announcing.run(call.tenant_id, lambda event: self._recover(call, iccid, target, event))
+
+    async def _recover(self, call: Call, iccid: Iccid, target: Target, event: Event | None) -> None:
         async with self._store.begin(call.tenant_id) as work:
             if await work.earlier_result(call) is not None:
                 return
             if target is Target.RELEASED:
-                await self._release_again(work, await existing(work, iccid))
+                await self._release_again(work, await existing(work, iccid), event)
             elif not await _returned(work, iccid):
                 await _give_back(work, await existing(work, iccid))
             await work.keep_result(call, {})
 
-    async def _release_again(self, work: OrderingWork, order: Order) -> None:
+    async def _release_again(self, work: OrderingWork, order: Order, event: Event | None) -> None:
         """Counters and binding begin anew; card, MatchingID, confirmation code and the order's key stay."""
         if order.state is OrderState.RELEASED:
             return
@@ -83,6 +92,7 @@ class VendorFunctions:
             unbind=True,
         )
         await work.change_order(change)
+        await announced(work, wanted_event(order, change), event)
 
 
 async def _give_back(work: OrderingWork, order: Order) -> None:

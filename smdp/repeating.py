@@ -29,7 +29,11 @@ async def same_confirmation(vault: Vault, order: Order, request: ConfirmOrder) -
     """
     if order.state not in (_RELEASED if request.release else {OrderState.CONFIRMED}):
         return False
-    chosen = None if request.matching_id is None else request.matching_id == str(order.matching_id or "")
+    if (request.smds_address or "").lower() != (order.smds_address or ""):
+        return False
+    # At an SM-DS an empty MatchingID is as good as none: the order has one anyway.
+    asked = request.matching_id or (None if request.smds_address else request.matching_id)
+    chosen = None if asked is None else asked == str(order.matching_id or "")
     found_by_eid = order.matching_id is None
     if chosen is False or (chosen is None and found_by_eid):
         return False

@@ -13,8 +13,10 @@ from sqlalchemy import (
     Boolean,
     ColumnElement,
     Integer,
+    Select,
     Text,
     Update,
+    and_,
     bindparam,
     case,
     exists,
@@ -32,11 +34,12 @@ from smdp.ports import DownloadWrite
 from smdp.progress import KIND, Message
 from smdp.session import SessionChange
 from store.compiled import Statement, compiled
-from store.tables import orders, outbox, sessions, tenants
+from store.tables import orders, outbox, sessions, smds_events, tenants
+from store.withdrawal import withdrawal
 
 _SEALED = ("key_sealed", "confirmation_sealed")
 _BINDING = ("euicc_otpk", "otsk_sealed", "host_id", "ci_key_id")
-_ORDER_KEPT = ("matching_id", "expires_at", "eid_named", "handed_out")
+_ORDER_KEPT = ("matching_id", "expires_at", "eid_named", "handed_out", "smds_address")
 _OF_THE_CARD = ("eid", "imei", "installed_seq", "card_state", "card_seq", "card_at")
 _ORDER_FLAGS = ("ended", "reset", "unbound", "settled", "forgotten")
 _ORDER_COUNTS = ("confirmations", "downloads", "redownloads")
@@ -135,6 +138,7 @@ def order_arguments(change: OrderChange | None) -> dict[str, object]:
         "order_imei": change.imei,
         "order_awaiting": change.awaiting,
         "order_installed_seq": change.installed_seq,
+        "order_smds_address": change.smds_address,
     }
 
 
@@ -155,6 +159,16 @@ def write_arguments(write: DownloadWrite | None, more: int = 0) -> dict[str, obj
     rows = more + (write.session is not None) + (write.order is not None)
     parts = _session_arguments(write.session) | order_arguments(write.order) | message_arguments(write.messages)
     return {"rows_wanted": rows} | parts
+
+
+def withdraws(write: DownloadWrite | None) -> bool:
+    """Whether a write is one for a statement of `with_withdrawal`."""
+    return write is not None and write.order is not None and write.order.withdraws
+
+
+def withdrawal_arguments(write: DownloadWrite | None, more: int = 0) -> dict[str, object]:
+    """Parameters of a statement of `with_withdrawal`."""
+    return write_arguments(write, more) | {"order_withdraws": withdraws(write)}
 
 
 def _session_update() -> Update:
@@ -224,9 +238,19 @@ def with_write(*steps: CTE) -> Statement:
 
     A data-modifying statement changes what it finds and says nothing of what it did not: `require_rows` raises for it.
     """
+    return compiled(_written(*steps))
+
+
+def with_withdrawal(*steps: CTE) -> Statement:
+    """The same for writes of which one `withdraws`; takes `withdrawal_arguments`."""
+    of_the_order = and_(smds_events.c.order_id.in_(select(_ORDER_STEP.c.id)), parameter("order_withdraws", Boolean))
+    return compiled(_written(*steps).add_cte(*withdrawal(of_the_order)))
+
+
+def _written(*steps: CTE) -> Select[Any]:
     first, *others = (_count(step) for step in (_SESSION_STEP, _ORDER_STEP, *steps))
     found = sum(others, first)
-    return compiled(select(func.require_rows(found, parameter("rows_wanted", BigInteger))).add_cte(_TELL.cte("told")))
+    return select(func.require_rows(found, parameter("rows_wanted", BigInteger))).add_cte(_TELL.cte("told"))
 
 
 TELL = compiled(_TELL)
@@ -237,3 +261,6 @@ ORDER_STEP = compiled(order_update().returning(orders.c.id))
 
 WRITE = with_write()
 """A DownloadWrite and nothing else; takes `write_arguments`."""
+
+WRITE_AND_WITHDRAW = with_withdrawal()
+"""The same for one that `withdraws`; takes `withdrawal_arguments`."""

@@ -11,7 +11,7 @@ from rsp.identifiers import Eid, MatchingId, TransactionId
 from smdp.order import CLOSED, OrderState
 from smdp.ports import DownloadFacts, DownloadWrite, ProtectedPackage
 from smdp.session import Session
-from store.changes import WRITE, write_arguments
+from store.changes import WRITE, WRITE_AND_WITHDRAW, withdrawal_arguments, withdraws, write_arguments
 from store.compiled import compiled
 from store.gathering import Gathering
 from store.pool import Pool
@@ -129,4 +129,7 @@ class Downloads:
 
     async def write(self, write: DownloadWrite) -> None:
         """One statement, one commit. Raises TransitionLost."""
-        await self._writing.run(**write_arguments(write))
+        if withdraws(write):
+            await self._pool.execute(WRITE_AND_WITHDRAW, **withdrawal_arguments(write))
+        else:
+            await self._writing.run(**write_arguments(write))

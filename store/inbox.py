@@ -9,9 +9,9 @@ import asyncpg
 from sqlalchemy import BigInteger, Boolean, LargeBinary, Text, bindparam, func, insert, null, select, update
 
 from smdp.ports import DownloadWrite, PendingNotification, TransitionLost, Verdict
-from store.changes import with_write, write_arguments
+from store.changes import with_withdrawal, with_write, withdrawal_arguments, withdraws, write_arguments
 from store.claims import claim
-from store.compiled import compiled
+from store.compiled import Statement, compiled
 from store.gathering import Gathering
 from store.pool import Pool
 from store.tables import notifications
@@ -27,7 +27,7 @@ _CLAIM = compiled(
         (notifications.c.id,),
     )
 )
-_JUDGE = with_write(
+_VERDICT = (
     update(notifications)
     .where(
         notifications.c.id == bindparam("notification_id", type_=BigInteger),
@@ -46,6 +46,7 @@ _JUDGE = with_write(
     .returning(notifications.c.id)
     .cte("judged")
 )
+_JUDGE, _JUDGE_AND_WITHDRAW = with_write(_VERDICT), with_withdrawal(_VERDICT)
 
 
 class Inbox:
@@ -79,18 +80,21 @@ class Inbox:
 
     async def judge_all(self, judgements: Sequence[tuple[Verdict, DownloadWrite | None]]) -> None:
         """All of them in one commit. Raises TransitionLost when they cannot be stored together."""
-        runs = [_JUDGE.arguments(_values(verdict, verdict.outcome, write)) for verdict, write in judgements]
+        statement = _JUDGE_AND_WITHDRAW if any(withdraws(write) for _, write in judgements) else _JUDGE
+        values = [_values(statement, verdict, verdict.outcome, write) for verdict, write in judgements]
         try:
-            await self._pool.run(_JUDGE, runs)
+            await self._pool.run(statement, [statement.arguments(one) for one in values])
         except asyncpg.PostgresError as refused:
             raise TransitionLost("the verdicts cannot be stored together") from refused
 
     async def _store(self, verdict: Verdict, outcome: str, write: DownloadWrite | None) -> None:
-        await self._pool.execute(_JUDGE, **_values(verdict, outcome, write))
+        statement = _JUDGE_AND_WITHDRAW if withdraws(write) else _JUDGE
+        await self._pool.execute(statement, **_values(statement, verdict, outcome, write))
 
 
-def _values(verdict: Verdict, outcome: str, write: DownloadWrite | None) -> dict[str, object]:
-    return write_arguments(write, more=1) | {
+def _values(statement: Statement, verdict: Verdict, outcome: str, write: DownloadWrite | None) -> dict[str, object]:
+    written = withdrawal_arguments if statement is _JUDGE_AND_WITHDRAW else write_arguments
+    return written(write, more=1) | {
         "notification_id": verdict.notification_id,
         "is_verified": verdict.verified,
         "said": outcome,

@@ -19,6 +19,7 @@ from smdp.progress import Message
 from smdp.session import SessionState
 from store.changes import TELL, message_arguments, order_arguments, order_update
 from store.compiled import compiled
+from store.events import WITHDRAW_OF_ORDER, EventRows
 from store.pool import Connection, Pool, Row
 from store.rows import LIMITS, labelled, limits_from, order_from, order_values
 from store.tables import es2_calls, orders, profile_types, profiles, sessions, tenants
@@ -140,6 +141,11 @@ class Work:
         self._connection = connection
         self._tenant_id = tenant_id
 
+    @property
+    def events(self) -> EventRows:
+        """The events of orders at SM-DS."""
+        return EventRows(self._connection, self._tenant_id)
+
     async def earlier_result(self, call: Call) -> Mapping[str, str | None] | None:
         """The stored result of the same call; None for a new one, which then is ours. Raises Refused.
 
@@ -229,6 +235,8 @@ class Work:
             raise _lost_to(taken) from None
         if row is None:
             raise TransitionLost(f"order {change.order_id} is no longer {change.expected}")
+        if change.withdraws:
+            await self._connection.execute(WITHDRAW_OF_ORDER, order_id=change.order_id)
 
     async def change_profile(self, iccid: Iccid, expected: ProfileState, state: ProfileState) -> None:
         """Move a profile in stock. Raises TransitionLost."""

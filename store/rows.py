@@ -89,6 +89,7 @@ def order_from(row: Row) -> Order:
         redownloads=row["order_redownloads"],
         installed_seq=row["order_installed_seq"],
         card=_card(row),
+        smds_address=row["order_smds_address"],
     )
 
 

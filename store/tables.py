@@ -28,6 +28,7 @@ from sqlalchemy import (
     text,
 )
 
+from smdp.event import EventState
 from smdp.order import CardState, OrderState, ProfileState
 from smdp.ports import LARGEST_NOTIFICATION
 from smdp.session import SessionState
@@ -175,6 +176,7 @@ orders = Table(
     Column("ci_key_id", LargeBinary),
     _moment("expires_at"),
     _moment("ended_at"),
+    Column("smds_address", Text),
     _created(),
     Column("eid_named", Boolean, nullable=False, server_default=text("false")),
     Column("imei", Text),
@@ -198,7 +200,38 @@ orders = Table(
     Index("ix_orders_open_expiry", "expires_at", postgresql_where=text("ended_at IS NULL")),
     Index(None, "iccid", "id"),
     Index(None, "matching_id", "id"),
+    Index("ix_orders_open_smds", "id", postgresql_where=text("smds_address IS NOT NULL AND ended_at IS NULL")),
     postgresql_with={"fillfactor": "70"},
+)
+
+# Events of orders at SM-DS. An SM-DS knows one by EID and EventID, so a name has one live row.
+smds_events = Table(
+    "smds_events",
+    metadata,
+    _id(),
+    _tenant(foreign_key=False),
+    Column("order_id", BigInteger, ForeignKey("orders.id"), nullable=False),
+    Column("smds_address", Text, nullable=False),
+    Column("eid", Text, nullable=False),
+    Column("event_id", Text, nullable=False),
+    *_state(EventState),
+    Column("attempt", Integer, nullable=False, server_default=text("1")),
+    _moment("due_at"),
+    _moment("doubt_until"),
+    _moment("removing_until"),
+    Column("last_error", Text),
+    _created(),
+    Index(
+        "uq_smds_events_live",
+        "smds_address",
+        "eid",
+        "event_id",
+        unique=True,
+        postgresql_where=text("state <> 'withdrawn'"),
+    ),
+    Index(None, "order_id"),
+    Index("ix_smds_events_due", "due_at", postgresql_where=text("due_at IS NOT NULL")),
+    Index("ix_smds_events_registered", "id", postgresql_where=text("state = 'registered'")),
 )
 
 # Download attempts. They outlive their minutes: a card may report the installation weeks later.

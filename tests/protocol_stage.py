@@ -37,8 +37,11 @@ from simulator.card import Card
 from simulator.euicc_info import EuiccProperties
 from simulator.issuer import EumIssuer
 from simulator.misbehaviour import Misbehaviour
+from smdp.announcing import NoSmds
 from smdp.cancellation import Cancellation
 from smdp.downloads import Downloads
+from smdp.event_keeping import EventKeeping
+from smdp.event_ports import SmDs
 from smdp.notification import Notifications
 from smdp.offer import Offer
 from smdp.ordering import CancelOrder, ConfirmOrder, DownloadOrder, FinalProfileStatus, Ordering
@@ -48,6 +51,7 @@ from smdp.progress import KIND
 from smdp.stocking import Stocking
 from store.directory import Operators
 from store.downloads import Downloads as StoredDownloads
+from store.events import Events
 from store.inbox import Inbox
 from store.ordering import Orderings
 from store.pool import Pool, open_pool
@@ -142,18 +146,22 @@ class Stage:
     cancellation: Cancellation
     notifications: Notifications
     ordering: Ordering
+    events: EventKeeping
     stocking: Stocking
     operators: Operators
     numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
 
     @classmethod
     @asynccontextmanager
-    async def opened(cls, database: str, material: Material, clock: Clock, policy: Policy) -> AsyncIterator[Stage]:
-        """The roles over `database`, as the server joins them."""
+    async def opened(
+        cls, database: str, material: Material, clock: Clock, policy: Policy, smds: SmDs | None = None
+    ) -> AsyncIterator[Stage]:
+        """The roles over `database`, as the server joins them; without `smds` there is no ES12."""
         pool = await open_pool(database, 4)
         tables = await asyncpg.connect(database)
         trust, wallet = TrustStore(material.pki.ci_certificates), wallet_of(material.pki)
         sessions, vault, now = StoredDownloads(pool), material.vault, clock.now
+        es12 = smds or NoSmds()
         try:
             yield cls(
                 material=material,
@@ -164,7 +172,8 @@ class Stage:
                 downloads=Downloads(sessions, vault, trust, wallet, policy, now),
                 cancellation=Cancellation(sessions, wallet, now),
                 notifications=Notifications(Inbox(pool), sessions, trust, wallet, now),
-                ordering=Ordering(Orderings(pool), vault, policy, now),
+                ordering=Ordering(Orderings(pool), vault, policy, now, es12),
+                events=EventKeeping(Orderings(pool), Events(pool), es12, policy.smds, now),
                 stocking=Stocking(Stock(pool), vault, policy),
                 operators=Operators(pool),
             )

@@ -6,10 +6,10 @@ import aiohttp
 import msgspec
 
 from eim.ports import Forward
+from es9plus.client import Es9PlusClient
+from rsp.json_binding import decode_base64
 from smdp.ports import ClaimedMessage
 from transport.client import GsmaClient
-
-_PATH = "/gsma/rsp2/es9plus/handleNotification"
 
 
 class NotificationForwarder:
@@ -22,5 +22,5 @@ class NotificationForwarder:
     async def send(self, message: ClaimedMessage) -> None:
         """Raises Unreachable, to be asked again later."""
         forward = msgspec.json.decode(message.body, type=Forward)
-        client = GsmaClient(self._session, f"https://{forward.address}", self._timeout)
-        await client.notify(_PATH, msgspec.json.encode({"pendingNotification": forward.pending_notification}))
+        smdp = Es9PlusClient(GsmaClient(self._session, f"https://{forward.address}", self._timeout))
+        await smdp.handle_notification(decode_base64(forward.pending_notification, "pendingNotification"))

@@ -19,6 +19,7 @@ from certs.layout import PkiFolder
 from crypto.certificates import TrustStore, parse_certificate
 from crypto.vault import Vault
 from eim.ports import FORWARD_KIND
+from es9plus.client import USER_AGENT
 from server.api_wiring import ApiParts, api_of
 from server.callbacks import OperatorCallbacks
 from server.clock import SystemClock
@@ -206,4 +207,6 @@ def _peer_session(pki: PkiFolder) -> aiohttp.ClientSession:
     context = client_context(None)
     for certificate in pki.ci_certificates:
         context.load_verify_locations(cadata=certificate)
-    return aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=context, limit=16))
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(ssl=context, limit=16), headers={"User-Agent": USER_AGENT}
+    )

@@ -85,6 +85,40 @@ SERVICES = (
     "eaka",
 )
 
+_CAPABILITIES = {
+    "contactless": 0,
+    "usim": 1,
+    "isim": 2,
+    "csim": 3,
+    "milenage": 4,
+    "cave": 5,
+    "tuak128": 6,
+    "tuak256": 7,
+    "usim-test-algorithm": 8,
+    "gba-usim": 10,
+    "gba-isim": 11,
+    "mbms": 12,
+    "eap": 13,
+    "javacard": 14,
+    "multos": 15,
+    "multiple-usim": 16,
+    "multiple-isim": 17,
+    "multiple-csim": 18,
+    "ber-tlv": 19,
+    "dfLink": 20,
+    "cat-tp": 21,
+    "get-identity": 22,
+    "profile-a-x25519": 23,
+    "profile-b-p256": 24,
+    "suciCalculatorApi": 25,
+    "dns-resolution": 26,
+    "scp11ac": 27,
+    "scp11c-authorization-mechanism": 28,
+    "s16mode": 29,
+    "eaka": 30,
+}
+"""The bit of UICCCapability by which an eUICC announces each service."""
+
 _EF_ICCID = 0xA4
 _EF_IMSI = {USIM: 0xA3, IOT: 0xA9}
 _FILE_OFFSET = 0x82
@@ -107,6 +141,11 @@ class ProfileHeader:
     iccid: Iccid
     mandatory_services: frozenset[str]
     mandatory_templates: tuple[str, ...]
+
+    @property
+    def capabilities(self) -> frozenset[int]:
+        """The bits of UICCCapability that an eUICC must announce for this package, as far as they are known here."""
+        return frozenset(_CAPABILITIES[name] for name in self.mandatory_services if name in _CAPABILITIES)
 
 
 def split_elements(upp: bytes) -> tuple[Tlv, ...]:

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from rsp import tlv
 from simulator import der
 
-# usim, isim, csim, milenage, cave, tuak128, tuak256, gba, mbms, javacard, multiple usim / isim, BER-TLV files (TCA).
-_UICC_CAPABILITY = (1, 2, 3, 4, 5, 6, 7, 10, 11, 12, 14, 16, 17, 19, 20, 22)
+# usim, isim, csim, milenage, cave, tuak128, tuak256, test algorithm, gba, mbms, javacard, multiple usim / isim, BER-TLV
+# files, linked files, GET IDENTITY, ECIES profiles A and B (TCA).
+_UICC_CAPABILITY = (1, 2, 3, 4, 5, 6, 7, 8, 10, 11, 12, 14, 16, 17, 19, 20, 22, 23, 24)
 _ADDITIONAL_PROFILE, _TEST_PROFILE = 0, 3
 
 

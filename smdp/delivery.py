@@ -147,6 +147,9 @@ class Delivery:
         kept = content.kept(binding.host_id) if binding and _is_for(binding, response, session) else None
         if binding and kept:
             one_time_key, content = await self._stored_key(attempt, binding, key), kept
+        elif binding and not attempt.facts.limits.rebinding and not _is_for(binding, response, session):
+            await self._refuse(attempt, Status.REBINDING_REFUSED)
+            raise Refused(Status.REBINDING_REFUSED)
         else:
             one_time_key = OneTimeKey.generate(attempt.credentials.curve)
             binding = _fresh_binding(attempt, one_time_key, response.euicc_otpk, content.new_host_id(), key)
@@ -214,13 +217,15 @@ class Delivery:
         )
 
     async def _refuse(self, attempt: _Attempt, status: Status) -> None:
-        """End the session; an order that has expired fails with it, and its owner is told."""
+        """End the session; an expired order fails with it. Its owner is told of that, and of a refused binding."""
         order = attempt.order
+        told = report(order, NotificationPoint.BPP_DOWNLOAD, self._now(), status)
         change = replace(
             SessionChange.of(attempt.session, SessionEvent.END), download_digest=attempt.digest, refusal=status.name
         )
-        if status is Status.ORDER_EXPIRED and _is_open(order):
-            told = report(order, NotificationPoint.BPP_DOWNLOAD, self._now(), status)
+        if status is Status.REBINDING_REFUSED:
+            await self._store.write(DownloadWrite(session=change, messages=(told,)))
+        elif status is Status.ORDER_EXPIRED and _is_open(order):
             failed = OrderChange.of(order, OrderEvent.FAIL)
             await self._store.write(DownloadWrite(session=change, order=failed, messages=(told,)))
         else:

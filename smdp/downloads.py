@@ -19,6 +19,7 @@ from rsp.identifiers import Eid, MatchingId, TransactionId, fqdn
 from rsp.status import Status
 from smdp.credentials import Credentials, Wallet
 from smdp.delivery import Delivery
+from smdp.device_rules import Requester
 from smdp.eligibility import judge
 from smdp.policy import Policy
 from smdp.ports import DownloadFacts, DownloadStore, DownloadWrite, TransitionLost
@@ -200,7 +201,8 @@ class Downloads:
         session, order, profile = facts.session, facts.order, facts.profile
         eid = Eid(identity.eid)
         info = es10.parse_euicc_info2(response.euicc_info2)
-        judgement = judge(facts, eid, info, self._now(), self._policy.download_attempts)
+        requester = Requester(eid=eid, info=info, device=response.device_info)
+        judgement = judge(facts, requester, self._now(), self._policy.download_attempts)
         if judgement.refusal is not None:
             change = _ended(session, digest, judgement.refusal)
             await self._store.write(DownloadWrite(session=change, order=judgement.order, messages=judgement.messages))

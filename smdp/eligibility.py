@@ -5,12 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from rsp.es10 import EuiccInfo2
-from rsp.identifiers import Eid
 from rsp.status import Status
+from smdp.device_rules import Requester, unsuited
 from smdp.order import Order, OrderChange, OrderEvent, OrderState
-from smdp.ports import DownloadFacts, ProfileFacts
-from smdp.progress import Message, NotificationPoint, report
+from smdp.ports import DownloadFacts
+from smdp.progress import Message, NotificationPoint, detailed, report
 
 DOWNLOADABLE = frozenset({OrderState.RELEASED, OrderState.DOWNLOADED})
 
@@ -31,9 +30,12 @@ class Judgement:
     messages: tuple[Message, ...] = ()
 
 
-def judge(facts: DownloadFacts, eid: Eid, info: EuiccInfo2, now: datetime, default_attempts: int) -> Judgement:
-    """May the eUICC `eid` download the order of `facts`? The checks run in the order of SGP.22 5.6.3."""
-    order, profile = facts.order, facts.profile
+def judge(facts: DownloadFacts, requester: Requester, now: datetime, default_attempts: int) -> Judgement:
+    """May the requester download the order of `facts`? The checks run in the order of SGP.22 5.6.3.
+
+    An eUICC or device that does not suit uses up no attempt: the right one may come yet.
+    """
+    order, profile, eid = facts.order, facts.profile, requester.eid
     if order is None or profile is None:
         return Judgement(refusal=Status.MATCHING_ID_REFUSED)
     if order.eid is not None and order.eid != eid:
@@ -44,11 +46,13 @@ def judge(facts: DownloadFacts, eid: Eid, info: EuiccInfo2, now: datetime, defau
     if spent is not None:
         told = report(order, NotificationPoint.ELIGIBILITY, now, spent, eid=str(eid))
         return Judgement(refusal=spent, order=OrderChange.of(order, OrderEvent.FAIL), messages=(told,))
-    refusal, detail = _suits(profile, info)
+    rules = facts.limits.devices
+    refusal, detail = unsuited(rules, order, profile, requester)
     if refusal:
         told = report(order, NotificationPoint.ELIGIBILITY, now, refusal, eid=str(eid))
-        return Judgement(refusal=refusal, detail=detail, messages=(told,))
-    change = replace(OrderChange.of(order, OrderEvent.AUTHENTICATE), eid=eid, count_download=True)
+        return Judgement(refusal=refusal, detail=detail, messages=(detailed(told, detail),))
+    imei = requester.imei if rules.bind_imei and order.imei is None else None
+    change = replace(OrderChange.of(order, OrderEvent.AUTHENTICATE), eid=eid, imei=imei, count_download=True)
     told = report(order, NotificationPoint.ELIGIBILITY, now, eid=str(eid))
     return Judgement(refusal=None, order=change, messages=(told,))
 
@@ -62,19 +66,3 @@ def _spent(order: Order, now: datetime, attempts: int) -> Status | None:
     if has_expired(order, now):
         return Status.ORDER_EXPIRED
     return Status.DOWNLOAD_ATTEMPTS_EXCEEDED if order.download_attempts >= attempts else None
-
-
-def _suits(profile: ProfileFacts, info: EuiccInfo2) -> tuple[Status | None, str]:
-    """Package version, forbidden policy rules and free memory, as far as the eUICC told them."""
-    understood = max((info.profile_version, *info.additional_profile_versions))
-    if understood[:2] < profile.saip_version:
-        major, minor = profile.saip_version
-        return (
-            Status.NOT_ELIGIBLE,
-            f"The package is of version {major}.{minor}, the eUICC reads {understood[0]}.{understood[1]}.",
-        )
-    if info.forbidden_policy_rules & profile.policy_rules:
-        return Status.NOT_ELIGIBLE, "The eUICC forbids a policy rule of this profile."
-    if info.free_memory is not None and info.free_memory < profile.size:
-        return Status.INSUFFICIENT_MEMORY, f"{profile.size} bytes are needed, {info.free_memory} are free."
-    return None, ""

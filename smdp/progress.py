@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import IntEnum
 
@@ -14,12 +14,31 @@ KIND = "es2plus.handleDownloadProgressInfo"
 
 
 class NotificationPoint(IntEnum):
-    """notificationPointId of SGP.22 5.3.5."""
+    """notificationPointId of SGP.22 5.3.5, and three points of ours: which number they have depends on the operator."""
 
     ELIGIBILITY = 1
     CONFIRMATION_FAILURE = 2
     BPP_DOWNLOAD = 3
     BPP_INSTALLATION = 4
+    ENABLED = 1001
+    DISABLED = 1002
+    DELETED = 1003
+
+    @property
+    def word(self) -> str:
+        """Its name among people, in commands and in the operator's own numbering."""
+        return _WORDS[self]
+
+
+_WORDS = {
+    NotificationPoint.ELIGIBILITY: "eligibility",
+    NotificationPoint.CONFIRMATION_FAILURE: "confirmation",
+    NotificationPoint.BPP_DOWNLOAD: "download",
+    NotificationPoint.BPP_INSTALLATION: "installation",
+    NotificationPoint.ENABLED: "enabled",
+    NotificationPoint.DISABLED: "disabled",
+    NotificationPoint.DELETED: "deleted",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,3 +93,8 @@ def report(
         result_data=result,
     )
     return Message(tenant_id=order.tenant_id, line=line_of(order.iccid), kind=KIND, body=body)
+
+
+def detailed(message: Message, detail: str) -> Message:
+    """The same with a sentence that says more than its status does; sent with a failure only."""
+    return replace(message, body=replace(message.body, detail=detail))

@@ -44,6 +44,7 @@ class Stocking:
             saip_version=(header.major, header.minor),
             size=len(upp),
             policy_rules=frozenset(rule.value for rule in metadata.policy_rules),
+            services=header.capabilities,
         )
         profile = NewProfile(
             tenant_id=tenant_id, iccid=header.iccid, profile_type=offer.profile_type, facts=facts, package=package

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 import asyncpg
 from sqlalchemy import BigInteger, LargeBinary, Text, bindparam, delete, func, insert, select, update
 
 from store.compiled import compiled
 from store.pool import Pool, Row
+from store.rows import LIMITS
 from store.tables import tenant_certificates, tenants
 from tenancy.operator import Operator, OperatorExists
+from tenancy.rules import notification_points, written_points
 
-_COLUMNS = ("name", "requester_id", "callback_url", "download_attempts", "confirmation_attempts", "active")
+_CHANGEABLE = ("callback_url", "active", *LIMITS, "notification_points")
+_COLUMNS = ("name", "requester_id", *_CHANGEABLE)
+_LISTS = ("tacs_allowed", "tacs_denied", "eums_allowed", "eums_denied")
 _OPERATORS = select(tenants.c.id, *(tenants.c[name] for name in _COLUMNS))
 _ID = tenants.c.id == bindparam("operator_id", type_=BigInteger)
 
@@ -43,7 +50,6 @@ _FINGERPRINTS = compiled(
         tenant_certificates.c.created_at, tenant_certificates.c.fingerprint
     )
 )
-_CHANGEABLE = ("callback_url", "download_attempts", "confirmation_attempts", "active")
 _CHANGE = compiled(
     update(tenants)
     .where(_ID)
@@ -83,7 +89,7 @@ class Operators:
 
     async def add_operator(self, operator: Operator, fingerprints: tuple[bytes, ...]) -> Operator:
         """Store a new operator and the certificates it may call with. Raises OperatorExists."""
-        values = {name: getattr(operator, name) for name in _COLUMNS}
+        values = _values(operator, _COLUMNS)
         try:
             async with self._pool.transaction() as connection:
                 row = await connection.fetch_one(_ADD, **values)
@@ -92,7 +98,7 @@ class Operators:
                     await connection.execute(_ADD_CERTIFICATE, fingerprint=fingerprint, tenant_id=row["id"])
         except asyncpg.UniqueViolationError as taken:
             raise _exists(taken) from None
-        return Operator(id=row["id"], **values)
+        return replace(operator, id=row["id"])
 
     async def add_certificate(self, operator_id: int, fingerprint: bytes) -> None:
         """Let the operator call with one more certificate. Raises OperatorExists."""
@@ -107,13 +113,23 @@ class Operators:
         return await self._pool.fetch_one(_REMOVE_CERTIFICATE, **values) is not None
 
     async def change_operator(self, operator: Operator) -> None:
-        """Store callback address, limits and activity."""
-        values = {f"new_{name}": getattr(operator, name) for name in _CHANGEABLE}
+        """Store callback address, limits, rules and activity."""
+        values = {f"new_{name}": value for name, value in _values(operator, _CHANGEABLE).items()}
         await self._pool.execute(_CHANGE, operator_id=operator.id, **values)
 
 
 def _operator(row: Row | None) -> Operator | None:
-    return Operator(id=row["id"], **{name: row[name] for name in _COLUMNS}) if row else None
+    if row is None:
+        return None
+    found = {name: row[name] for name in _COLUMNS}
+    lists = {name: tuple(found[name]) for name in _LISTS if found[name] is not None}
+    points = notification_points(found["notification_points"])
+    return Operator(id=row["id"], **{**found, **lists, "notification_points": points})
+
+
+def _values(operator: Operator, names: Sequence[str]) -> dict[str, object]:
+    values = {name: getattr(operator, name) for name in names}
+    return values | {"notification_points": written_points(operator.notification_points)}
 
 
 def _exists(taken: asyncpg.UniqueViolationError) -> OperatorExists:

@@ -37,7 +37,7 @@ _TYPE = bindparam("profile_type", type_=Text)
 _ADD_TYPE = compiled(
     upsert(profile_types).values(tenant_id=bindparam("tenant_id"), name=bindparam("name")).on_conflict_do_nothing()
 )
-_PACKAGE_COLUMNS = ("segments", "key_sealed", "size", "saip_major", "saip_minor")
+_PACKAGE_COLUMNS = ("segments", "key_sealed", "size", "saip_major", "saip_minor", "services")
 _ADD_PACKAGE = compiled(
     insert(packages).values({name: bindparam(name) for name in ("id", "tenant_id", *_PACKAGE_COLUMNS)})
 )
@@ -120,6 +120,7 @@ class Stock:
                     size=facts.size,
                     saip_major=facts.saip_version[0],
                     saip_minor=facts.saip_version[1],
+                    services=sorted(facts.services),
                 )
                 await connection.execute(
                     _ADD_PROFILE,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from rsp.errors import Malformed
@@ -22,7 +23,9 @@ def operator_name(text: str) -> str:
 class Operator:
     """One operator. `requester_id` is its functionRequesterIdentifier, `callback_url` the base of its ES2+ server.
 
-    An empty `callback_url` means it is not told. Limits that are None follow the server's defaults.
+    An empty `callback_url` means it is not told. Limits that are None follow the server's defaults; a list of what is
+    allowed that is None allows all. `notification_points` are its own numbers of what it is told, by name
+    (tenancy.rules): what is not among them has the number of SGP.22, or is not told when it has none there.
     """
 
     id: int
@@ -32,6 +35,18 @@ class Operator:
     download_attempts: int | None = None
     confirmation_attempts: int | None = None
     active: bool = True
+    order_days: int | None = None
+    after_deletion: str = "retire"
+    redownloads: int | None = None
+    rebinding: bool = True
+    bind_imei: bool = False
+    iot_euiccs: bool = True
+    minimum_saip: str | None = None
+    tacs_allowed: tuple[str, ...] | None = None
+    tacs_denied: tuple[str, ...] | None = None
+    eums_allowed: tuple[str, ...] | None = None
+    eums_denied: tuple[str, ...] | None = None
+    notification_points: Mapping[str, int] = field(default_factory=dict)
 
 
 class Directory(Protocol):
@@ -59,7 +74,7 @@ class Directory(Protocol):
         """The operator calls with this certificate no longer; False when it never did."""
 
     async def change_operator(self, operator: Operator) -> None:
-        """Store callback address, limits and activity of `operator`; an inactive one may not call."""
+        """Store callback address, limits, rules and activity of `operator`; an inactive one may not call."""
 
 
 class OperatorExists(Exception):  # noqa: N818 -- the name is the fact

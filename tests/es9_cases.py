@@ -237,6 +237,15 @@ async def cancel_of_another_session(es9: Es9Stage, wire: Wire) -> tuple[Dialogue
     return other, await other.cancel(message)
 
 
+async def bound_to_another_key(es9: Es9Stage, wire: Wire) -> tuple[Dialogue, Any]:
+    card, ordered = es9.stage.card(), await es9.stage.order(tenant_id=await es9.stage.operator(rebinding=False))
+    first = await es9.dialogue(wire, card, ordered.matching_id).begun()
+    assert not isinstance(await first.deliver(), Refusal)
+    card.memory.one_time_keys.clear()
+    device = await es9.dialogue(wire, card, ordered.matching_id).begun()
+    return device, await device.deliver()
+
+
 async def cancel_of_an_unknown_session(es9: Es9Stage, wire: Wire) -> tuple[Dialogue, Any]:
     device = await begun(es9, wire)
     message = device.cancelled(CancelReason.POSTPONED)
@@ -332,6 +341,7 @@ CASES = (
     _case(DELIVER, _S.CONFIRMATION_CODE_REFUSED, ("8.2.7/3.8", 3), "the code is right", code_wrong),
     _case(DELIVER, _S.CONFIRMATION_CODE_RETRIES_EXCEEDED, ("8.2.7/6.4", 4), "wrong codes are limited", codes_used_up),
     _case(DELIVER, _S.ORDER_EXPIRED, ("8.8.5/4.10", 6), "the order has not expired meanwhile", order_expired_meanwhile),
+    _case(DELIVER, _S.REBINDING_REFUSED, ("8.2/3.7", 5), "the package may be bound to this key", bound_to_another_key),
     _case(CANCEL, _S.TRANSACTION_UNKNOWN, ("8.10.1/3.9", 1), "the session is known", cancel_of_an_unknown_session),
     _case(CANCEL, _S.TRANSACTION_UNKNOWN, ("8.10.1/3.9", 1), "the card of the session is known",
           cancel_before_the_card_is_known),

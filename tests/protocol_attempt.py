@@ -22,6 +22,7 @@ class Attempt:
     stage: Stage
     card: Card
     matching_id: str | None
+    device: Device = field(default_factory=Device)
     initiated: Initiated | None = None
     authenticated: Authenticated | None = None
     sent: dict[str, bytes] = field(default_factory=dict)
@@ -60,7 +61,7 @@ class Attempt:
             begun.certificate,
         )
         return self.card.authenticate_server(
-            lpa_messages.authenticate_server_request(server, self.matching_id, Device())
+            lpa_messages.authenticate_server_request(server, self.matching_id, self.device)
         )
 
     async def authenticate(self, message: bytes | None = None) -> Authenticated:
@@ -121,6 +122,6 @@ class Attempt:
         await self.stage.cancellation.cancel_session(self.id, self.sent["cancel"])
 
 
-def attempt(stage: Stage, card: Card, matching_id: str | None) -> Attempt:
-    """A new attempt of `card` with the MatchingID of its activation code."""
-    return Attempt(stage=stage, card=card, matching_id=matching_id)
+def attempt(stage: Stage, card: Card, matching_id: str | None, device: Device | None = None) -> Attempt:
+    """A new attempt of `card`, in `device`, with the MatchingID of its activation code."""
+    return Attempt(stage=stage, card=card, matching_id=matching_id, device=device or Device())

@@ -183,16 +183,10 @@ class Stage:
 
     # Operators --------------------------------------------------------------------------------------------------------
 
-    async def operator(self, **limits: int) -> int:
-        """A new operator; answers its id. `limits` are download_attempts and confirmation_attempts."""
+    async def operator(self, **chosen: Any) -> int:
+        """A new operator; answers its id. `chosen` are limits and rules, members of Operator."""
         name = f"operator-{next(self.numbers)}"
-        operator = Operator(
-            id=0,
-            name=name,
-            requester_id=name,
-            download_attempts=limits.get("download_attempts"),
-            confirmation_attempts=limits.get("confirmation_attempts"),
-        )
+        operator = Operator(id=0, name=name, requester_id=name, **chosen)
         return (await self.operators.add_operator(operator, (hashlib.sha256(name.encode()).digest(),))).id
 
     async def stock(

@@ -21,7 +21,10 @@ class EuiccInfo1:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EuiccInfo2:
-    """EUICCInfo2 (5.7.8). Capabilities and rules are bit numbers; `free_memory` is in bytes, None where not told."""
+    """EUICCInfo2 (5.7.8). Capabilities and rules are bit numbers; `free_memory` is in bytes, None where not told.
+
+    `is_iot`: it has iotSpecificInfo, which an eUICC of SGP.32 must tell and no other has.
+    """
 
     raw: bytes
     profile_version: Version
@@ -35,6 +38,7 @@ class EuiccInfo2:
     category: int | None
     forbidden_policy_rules: frozenset[int]
     additional_profile_versions: tuple[Version, ...]
+    is_iot: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +80,7 @@ def parse_euicc_info2(data: bytes) -> EuiccInfo2:
         category=integer(members, 0x8B, "euiccCategory") if 0x8B in members else None,
         forbidden_policy_rules=bit_numbers(members.get(0x99)),
         additional_profile_versions=tuple(map(version, additional.children())) if additional else (),
+        is_iot=0xB4 in members,
     )
 
 

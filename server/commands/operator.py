@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
+from server.commands import operator_rules
+
 if TYPE_CHECKING:
     from server.settings import Settings
     from store.directory import Operators
@@ -26,12 +28,26 @@ _T = TypeVar("_T")
 
 
 @app.command()
-def add(
+def add(  # noqa: PLR0913 -- one parameter an option
     name: Annotated[str, typer.Argument(help="Its name here: 1 to 64 printable characters, no space at either end.")],
     *,
     certificate: Annotated[list[Path], typer.Option(help="Its client certificate (PEM or DER), repeatable.")],
     requester_id: Annotated[str, typer.Option(help="Its functionRequesterIdentifier; the name unless given.")] = "",
     callback_url: Annotated[str, typer.Option(help="Base address of its ES2+ server, such as https://host:port.")] = "",
+    download_attempts: operator_rules.Attempts = None,
+    confirmation_attempts: operator_rules.Codes = None,
+    order_days: operator_rules.OrderDays = None,
+    after_deletion: operator_rules.AfterDeletion = None,
+    redownloads: operator_rules.Redownloads = None,
+    rebinding: operator_rules.Rebinding = None,
+    bind_imei: operator_rules.BindImei = None,
+    iot_euiccs: operator_rules.IotEuiccs = None,
+    minimum_saip: operator_rules.MinimumSaip = None,
+    tacs_allowed: operator_rules.TacsAllowed = None,
+    tacs_denied: operator_rules.TacsDenied = None,
+    eums_allowed: operator_rules.EumsAllowed = None,
+    eums_denied: operator_rules.EumsDenied = None,
+    notification_points: operator_rules.Points = None,
     as_json: AsJson = False,
 ) -> None:
     """Register an operator.
@@ -42,7 +58,25 @@ def add(
 
     own = operator_name(name)
     fingerprints = tuple(_fingerprint(file) for file in certificate)
-    wanted = Operator(id=0, name=own, requester_id=requester_id or own, callback_url=_base_url(callback_url))
+    given = {
+        "download_attempts": download_attempts,
+        "confirmation_attempts": confirmation_attempts,
+        "order_days": order_days,
+        "after_deletion": after_deletion,
+        "redownloads": redownloads,
+        "rebinding": rebinding,
+        "bind_imei": bind_imei,
+        "iot_euiccs": iot_euiccs,
+        "minimum_saip": minimum_saip,
+        "tacs_allowed": tacs_allowed,
+        "tacs_denied": tacs_denied,
+        "eums_allowed": eums_allowed,
+        "eums_denied": eums_denied,
+        "notification_points": notification_points,
+    }
+    rules = operator_rules.chosen(given)
+    named = Operator(id=0, name=own, requester_id=requester_id or own, callback_url=_base_url(callback_url))
+    wanted = replace(named, **rules)
 
     async def use(directory: Operators) -> list[_Listed]:
         return await _listed(directory, [await directory.add_operator(wanted, fingerprints)])
@@ -98,32 +132,61 @@ def certificate_(
 
 
 @app.command("change")
-def change_(
+def change_(  # noqa: PLR0913 -- one parameter an option
     name: Annotated[str, typer.Argument(help="Name of the operator.")],
     *,
     callback_url: Annotated[
         str | None, typer.Option(help="Base address of its ES2+ server; empty text to stop telling it.")
     ] = None,
-    download_attempts: Annotated[int | None, typer.Option(min=1, help="Downloads begun before an order fails.")] = None,
-    confirmation_attempts: Annotated[int | None, typer.Option(min=1, help="Wrong codes before an order fails.")] = None,
+    download_attempts: operator_rules.Attempts = None,
+    confirmation_attempts: operator_rules.Codes = None,
+    order_days: operator_rules.OrderDays = None,
+    after_deletion: operator_rules.AfterDeletion = None,
+    redownloads: operator_rules.Redownloads = None,
+    rebinding: operator_rules.Rebinding = None,
+    bind_imei: operator_rules.BindImei = None,
+    iot_euiccs: operator_rules.IotEuiccs = None,
+    minimum_saip: operator_rules.MinimumSaip = None,
+    tacs_allowed: operator_rules.TacsAllowed = None,
+    tacs_denied: operator_rules.TacsDenied = None,
+    eums_allowed: operator_rules.EumsAllowed = None,
+    eums_denied: operator_rules.EumsDenied = None,
+    notification_points: operator_rules.Points = None,
+    reset: operator_rules.Reset = None,
     active: Annotated[bool | None, typer.Option("--active/--inactive", help="Whether it may call.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Change where an operator is told about downloads, its limits, and whether it may call.
+    """Change where an operator is told about downloads, its limits and rules, and whether it may call.
 
     Example: smdp operator change operator-a --callback-url https://callbacks.operator-a.example
+
+    Example: smdp operator change operator-a --after-deletion reuse --redownloads 4 --reset order-days
     """
     from rsp.errors import Malformed
 
     given = {
-        "callback_url": None if callback_url is None else _base_url(callback_url),
         "download_attempts": download_attempts,
         "confirmation_attempts": confirmation_attempts,
-        "active": active,
+        "order_days": order_days,
+        "after_deletion": after_deletion,
+        "redownloads": redownloads,
+        "rebinding": rebinding,
+        "bind_imei": bind_imei,
+        "iot_euiccs": iot_euiccs,
+        "minimum_saip": minimum_saip,
+        "tacs_allowed": tacs_allowed,
+        "tacs_denied": tacs_denied,
+        "eums_allowed": eums_allowed,
+        "eums_denied": eums_denied,
+        "notification_points": notification_points,
     }
-    changes: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
+    changes = operator_rules.chosen(given, reset)
+    if callback_url is not None:
+        changes["callback_url"] = _base_url(callback_url)
+    if active is not None:
+        changes["active"] = active
     if not changes:
-        raise Malformed("nothing to change: give --callback-url, --active or a limit; --help lists them")
+        raise Malformed("nothing to change: give --callback-url, --active, a limit or a rule; --help lists them")
 
     async def change(directory: Operators) -> list[_Listed]:
         operator = replace(await _named(directory, name), **changes)
@@ -216,14 +279,12 @@ def _show(listed: list[_Listed], *, as_json: bool) -> None:
 
 
 def _row(one: _Listed) -> dict[str, Any]:
-    """A limit that is null is the server's."""
     return {
         "id": one.operator.id,
         "name": one.operator.name,
         "requesterId": one.operator.requester_id,
         "callbackUrl": one.operator.callback_url,
-        "downloadAttempts": one.operator.download_attempts,
-        "confirmationAttempts": one.operator.confirmation_attempts,
+        **operator_rules.shown(one.operator),
         "active": one.operator.active,
         "certificates": [fingerprint.hex().upper() for fingerprint in one.fingerprints],
     }

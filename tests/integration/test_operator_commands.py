@@ -31,6 +31,23 @@ def _settings(database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     asyncio.run(creation.init(Path("var/pki"), vault, names=("smdp.example.com",), now=SystemClock().now()))
 
 
+DEFAULTS: dict[str, Any] = {
+    "orderDays": None,
+    "afterDeletion": "retire",
+    "redownloads": None,
+    "rebinding": True,
+    "bindImei": False,
+    "iotEuiccs": True,
+    "minimumSaip": None,
+    "tacsAllowed": None,
+    "tacsDenied": None,
+    "eumsAllowed": None,
+    "eumsDenied": None,
+    "notificationPoints": {},
+}
+"""Rules of an operator that has chosen none."""
+
+
 def run(*words: str) -> Result:
     return CliRunner().invoke(application(), list(words), catch_exceptions=False)
 
@@ -62,6 +79,7 @@ def test_an_operator_gets_a_certificate_and_is_listed_with_limits_and_fingerprin
         "callbackUrl": "",
         "downloadAttempts": 4,
         "confirmationAttempts": 2,
+        **DEFAULTS,
         "active": True,
         "certificates": [fingerprint(issued["certificate"]), fingerprint(other)],
     }
@@ -99,3 +117,67 @@ def test_looking_at_operators_makes_no_database(tmp_path: Path, monkeypatch: pyt
     with pytest.raises(NoUsableDatabase, match="smdp db upgrade makes one"):
         run("operator", "list")
     assert not (tmp_path / "var" / "postgres").exists()
+
+
+def rules(row: dict[str, Any]) -> dict[str, Any]:
+    return {name: row[name] for name in DEFAULTS}
+
+
+def test_rules_are_chosen_when_an_operator_is_added_and_changed_and_taken_back() -> None:
+    Path("tacs").write_text("35290611\n86012345\n35290611\n")
+    certificate = ("--certificate", "var/pki/operators/operator-a.pem")
+    chosen = ("--order-days", "7", "--after-deletion", "reuse", "--redownloads", "0", "--no-rebinding", "--bind-imei")
+    more = ("--no-iot-euiccs", "--minimum-saip", "2.3", "--tacs-allowed", "@tacs", "--tacs-denied", "35290612")
+    points = ("--notification-points", "deleted=5 enabled=101, disabled=102")
+    eums = ("--eums-allowed", "89049032,8903", "--eums-denied", "")
+    (row,) = shown("operator", "add", "operator-a", *certificate, *chosen, *more, *points, *eums)
+    expected = {
+        "orderDays": 7,
+        "afterDeletion": "reuse",
+        "redownloads": 0,
+        "rebinding": False,
+        "bindImei": True,
+        "iotEuiccs": False,
+        "minimumSaip": "2.3",
+        "tacsAllowed": ["35290611", "86012345"],
+        "tacsDenied": ["35290612"],
+        "eumsAllowed": ["89049032", "8903"],
+        "eumsDenied": [],
+        "notificationPoints": {"deleted": 5, "enabled": 101, "disabled": 102},
+    }
+    assert rules(row) == rules(shown("operator", "list")[0]) == expected
+    (row,) = shown(
+        "operator", "change", "operator-a", "--rebinding", "--reset", "tacs-allowed", "--reset", "order-days"
+    )
+    assert rules(row) == {**expected, "rebinding": True, "tacsAllowed": None, "orderDays": None}
+    resets = [
+        word for name in ("after-deletion", "redownloads", "bind-imei", "iot-euiccs") for word in ("--reset", name)
+    ]
+    lists = [
+        word for name in ("minimum-saip", "tacs-denied", "eums-allowed", "eums-denied") for word in ("--reset", name)
+    ]
+    (row,) = shown("operator", "change", "operator-a", *resets, *lists, "--reset", "notification-points")
+    assert rules(row) == rules(shown("operator", "list")[0]) == DEFAULTS
+
+
+@pytest.mark.parametrize(
+    ("words", "fault"),
+    [
+        (("--after-deletion", "keep"), "one of retire, reuse, stock"),
+        (("--minimum-saip", "2"), "major.minor"),
+        (("--tacs-allowed", "3529061"), "8 digits"),
+        (("--tacs-denied", "@nowhere"), "cannot be read"),
+        (("--eums-allowed", "8904903A"), "2 to 16 digits"),
+        (("--notification-points", "gone=5"), "name=number"),
+        (("--notification-points", "deleted=5 deleted=6"), "each once"),
+        (("--notification-points", "deleted=99999999999"), "at most"),
+        (("--reset", "name"), "--reset takes one of"),
+        ((), "nothing to change"),
+    ],
+    ids=str,
+)
+def test_rules_that_mean_nothing_are_refused(words: tuple[str, ...], fault: str) -> None:
+    shown("operator", "add", "operator-a", "--certificate", "var/pki/operators/operator-a.pem")
+    with pytest.raises(Malformed, match=fault):
+        run("operator", "change", "operator-a", *words)
+    assert rules(shown("operator", "list")[0]) == DEFAULTS

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
@@ -14,9 +15,11 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID, ObjectIdentifier, SignatureAlgorithmOID
 
+from crypto import slices
 from crypto.curves import Curve, UnsupportedCurve
 
 _MAX_LENGTH = 8192
+_ECDSA = ec.ECDSA(hashes.SHA256())
 _REMEMBERED = 1024
 
 _UNREADABLE = (
@@ -49,6 +52,7 @@ class Role(Enum):
     DS_AUTH = "2.23.146.1.2.1.7"
 
 
+_EUICC_ALONE = frozenset({Role.EUICC})
 _ROLES = {role.value: role for role in Role}
 
 
@@ -104,7 +108,7 @@ class Certificate:
         if self.curve is not issuer.curve:
             raise BadCertificate(f"its key is on {self.curve.value}, its issuer's on {issuer.curve.value}")
         try:
-            issuer.public_key.verify(self.signature, self.signed_part, ec.ECDSA(hashes.SHA256()))
+            issuer.public_key.verify(self.signature, self.signed_part, _ECDSA)
         except InvalidSignature:
             raise BadCertificate("its signature does not match its issuer's key") from None
 
@@ -117,6 +121,15 @@ def same_organization(one: str, other: str) -> bool:
 @lru_cache(_REMEMBERED)
 def parse_certificate(der: bytes) -> Certificate:
     """Read one DER certificate of at most 8192 bytes. Raises BadCertificate on anything that cannot be read."""
+    found = slices.euicc(der)
+    if found is not None:
+        with suppress(ValueError):  # The point is not on the curve.
+            return _of_slices(der, found)
+    return read_whole(der)
+
+
+def read_whole(der: bytes) -> Certificate:
+    """The same, every field read by the library: for certificates that are not of the usual form."""
     if len(der) > _MAX_LENGTH:
         raise BadCertificate(f"a certificate has at most {_MAX_LENGTH} bytes, this one has {len(der)}")
     try:
@@ -129,9 +142,37 @@ def parse_certificate(der: bytes) -> Certificate:
         raise BadCertificate(f"the bytes are not a certificate that can be read: {error}") from error
 
 
+def _of_slices(der: bytes, found: slices.Sliced) -> Certificate:
+    return Certificate(
+        der=der,
+        subject_key_id=found.subject_key_id,
+        authority_key_id=found.authority_key_id,
+        not_before=found.not_before,
+        not_after=found.not_after,
+        roles=_EUICC_ALONE,
+        oid="",
+        dns_names=(),
+        eid=found.eid,
+        organization=found.organization,
+        curve=found.curve,
+        public_key=ec.EllipticCurvePublicKey.from_encoded_point(found.curve.instance, found.point),
+        permitted_names=(),
+        is_ca=False,
+        path_length=None,
+        may_sign_data=True,
+        may_sign_certificates=False,
+        tls_server=False,
+        tls_client=False,
+        signed_part=found.signed_part,
+        signature=found.signature,
+    )
+
+
 def _read(der: bytes, source: x509.Certificate) -> Certificate:
     if source.signature_algorithm_oid != SignatureAlgorithmOID.ECDSA_WITH_SHA256:
         raise BadCertificate("it is not signed with ECDSA and SHA-256")
+    if not der.endswith(b"\x00" + source.signature):
+        raise BadCertificate("its signature is not made of whole bytes")
     public_key = source.public_key()
     curve = Curve.of(public_key)
     assert isinstance(public_key, ec.EllipticCurvePublicKey)

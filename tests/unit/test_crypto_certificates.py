@@ -335,6 +335,18 @@ def test_any_bytes_give_a_certificate_or_the_declared_error(data: bytes) -> None
         parse_certificate(data)
 
 
+def test_signature_with_unused_bits_is_refused() -> None:
+    """Who cannot sign cannot make a second form of a signed certificate either."""
+    while (eum := pki.issue(pki.EUM, CI)).der[-1] & 1:
+        pass
+    place = eum.der.rindex(b"\x03", 0, eum.der.rindex(b"\x00\x30", 0, len(eum.der) - 60)) + 2
+    assert eum.der[place] == 0
+    with pytest.raises(CertificateRejected):
+        TrustStore([CI.der]).verify_euicc(
+            eum.der[:place] + b"\x01" + eum.der[place + 1 :], pki.issue(pki.EUICC, eum).der, NOW
+        )
+
+
 @pytest.mark.filterwarnings("ignore")  # as above
 @settings(max_examples=100, deadline=None)
 @given(st.data())

@@ -57,9 +57,20 @@ class Messenger:
     def __init__(self, sender: socket.socket) -> None:
         sender.settimeout(0)
         self._sender = sender
+        self._gathering: asyncio.TimerHandle | None = None
 
     def tell(self, queue: Queue) -> None:
-        """One datagram; dropped when the worker has not read the many before it."""
+        """One datagram, at once or, for a crowd of notifications, soon; dropped when many before it are not read."""
+        if queue is not Queue.NOTIFICATIONS:
+            self._send(queue)
+        elif self._gathering is None:
+            self._gathering = asyncio.get_running_loop().call_later(_GATHER_SECONDS, self._gathered)
+
+    def _gathered(self) -> None:
+        self._gathering = None
+        self._send(Queue.NOTIFICATIONS)
+
+    def _send(self, queue: Queue) -> None:
         with suppress(OSError):
             self._sender.send(queue.value)
 
@@ -69,7 +80,6 @@ class Bells:
 
     def __init__(self) -> None:
         self._events: dict[Queue, list[asyncio.Event]] = {queue: [] for queue in Queue}
-        self._gathering: asyncio.TimerHandle | None = None
 
     def event(self, queue: Queue) -> asyncio.Event:
         """A new event that every hint about `queue` sets."""
@@ -97,20 +107,10 @@ class Bells:
             yield
         finally:
             loop.remove_reader(receiver)
-            if self._gathering is not None:
-                self._gathering.cancel()
 
     def _hear(self, receiver: socket.socket) -> None:
         with suppress(OSError, ValueError):
-            queue = Queue(receiver.recv(_READ_BYTES))
-            if queue is not Queue.NOTIFICATIONS:
-                self.tell(queue)
-            elif self._gathering is None:
-                self._gathering = asyncio.get_running_loop().call_later(_GATHER_SECONDS, self._gathered)
-
-    def _gathered(self) -> None:
-        self._gathering = None
-        self.tell(Queue.NOTIFICATIONS)
+            self.tell(Queue(receiver.recv(_READ_BYTES)))
 
 
 def pair() -> tuple[socket.socket, socket.socket]:

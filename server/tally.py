@@ -23,15 +23,14 @@ class Tally:
     """The counter of downloads."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        self._downloads = Counter("smdp_downloads", "Downloads by what became of them.", ("result",), registry=registry)
-        for result in _RESULTS:
-            self._downloads.labels(result)
+        counter = Counter("smdp_downloads", "Downloads by what became of them.", ("result",), registry=registry)
+        self._downloads = {result: counter.labels(result) for result in _RESULTS}
 
     def count(self, write: DownloadWrite | None) -> None:
         """A write was committed."""
         result = _result(write.order) if write is not None and write.order is not None else None
         if result is not None:
-            self._downloads.labels(result).inc()
+            self._downloads[result].inc()
 
 
 def _result(change: OrderChange) -> str | None:

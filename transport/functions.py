@@ -7,10 +7,12 @@ Further answers without a function: 403, 404, 405, 408, 413, 415 and 429, each w
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from uuid import uuid4
 
 import structlog
@@ -20,10 +22,12 @@ from crypto.vault import VaultUnavailable
 from rsp.errors import Malformed, Refused, Unavailable
 from rsp.json_binding import failure_header
 from rsp.status import Status
+from transport.answers import Answer, Head, head_of
 from transport.metrics import HttpMetrics
 from transport.throttle import Throttle
 
 _log = structlog.get_logger("http")
+_LEVELS = logging.getLogger("http")
 
 JSON = "application/json"
 RETRY_AFTER_SECONDS = 2
@@ -129,7 +133,7 @@ class Interface:
         """POST `prefix`/`function`, answered by `call`."""
         chosen = Chosen(interface=self, function=function, call=call)
 
-        async def handle(request: web.Request) -> web.Response:
+        async def handle(request: web.Request) -> web.StreamResponse:
             return await self._answer(function, lambda _: chosen, request)
 
         return web.post(f"{self.prefix}/{function}", handle)
@@ -140,15 +144,16 @@ class Interface:
         Limits, gate and throttle are those of this interface.
         """
 
-        async def handle(request: web.Request) -> web.Response:
+        async def handle(request: web.Request) -> web.StreamResponse:
             return await self._answer(path, choose, request)
 
         return web.post(f"{self.prefix}/{path}", handle)
 
-    async def _answer(self, function: str, choose: Choose, request: web.Request) -> web.Response:
+    async def _answer(self, function: str, choose: Choose, request: web.Request) -> web.StreamResponse:
         started = time.perf_counter()
         structlog.contextvars.clear_contextvars()
         interface = self
+        response: web.StreamResponse
         try:
             if not self.gate.open:
                 raise Turned(status=503, text="This process is stopping. Try again.")
@@ -160,11 +165,11 @@ class Interface:
             response = _success(await chosen.call(request, body), interface.binding)
         except Exception as error:  # noqa: BLE001 -- the one place that turns errors into answers
             response = interface._failure(function, error)
-        response.headers[_PROTOCOL] = interface.binding.protocol
         elapsed = time.perf_counter() - started
-        name = interface.name
-        interface.metrics.answered(name, function, elapsed)
-        _log.info("answered", interface=name, function=function, status=response.status, ms=round(elapsed * 1000, 2))
+        interface.metrics.answered(interface.name, function, elapsed)
+        if _is_told(logging.INFO):
+            ms = round(elapsed * 1000, 2)
+            _log.info("answered", interface=interface.name, function=function, status=response.status, ms=ms)
         return response
 
     def _admit(self, request: web.Request) -> None:
@@ -185,7 +190,7 @@ class Interface:
         _log.info("lost", interface=self.name, status=response.status)
         return response
 
-    def _failure(self, function: str, error: Exception) -> web.Response:
+    def _failure(self, function: str, error: Exception) -> web.StreamResponse:
         if isinstance(error, Refused) and self.binding.refusal:
             codes = (error.status.subject, error.status.reason)
             self.metrics.refused(self.name, function, codes)
@@ -195,6 +200,7 @@ class Interface:
             _log.info("malformed", why=str(error))
             error = Turned(status=400, text=str(error))
         response = _fault(error)
+        response.headers[_PROTOCOL] = self.binding.protocol
         self.metrics.fault(self.name, function, response.status)
         return response
 
@@ -208,10 +214,15 @@ class Chosen:
     call: Function
 
 
-def _success(answer: bytes | None, binding: Binding) -> web.Response:
-    if answer is None:
-        return web.Response(status=204, headers=_SERVER)
-    return web.Response(body=answer, headers={**_SERVER, hdrs.CONTENT_TYPE: binding.answer_type})
+@lru_cache
+def _heads(binding: Binding) -> tuple[Head, Head]:
+    """Of answers with a body and of those without."""
+    protocol = (_PROTOCOL, binding.protocol)
+    return head_of(SERVER, protocol, binding.answer_type), head_of(SERVER, protocol, None)
+
+
+def _success(answer: bytes | None, binding: Binding) -> Answer:
+    return Answer(_heads(binding)[answer is None], answer)
 
 
 def _malformed(error: Malformed) -> web.Response:
@@ -247,19 +258,39 @@ def _turned(status: int, text: str, retry_after: int = 0) -> web.Response:
 
 async def read_body(request: web.Request, limits: Limits, media_type: str = JSON) -> bytes:
     """The body within its limits of form, size and time."""
-    if request.content_type != media_type:
+    if request.headers.get(hdrs.CONTENT_TYPE) != media_type and request.content_type != media_type:
         raise Turned(status=415, text=f"Send Content-Type: {media_type}.")
     if (request.content_length or 0) > limits.body_bytes:
-        raise Turned(status=413, text=f"The body is larger than {limits.body_bytes} bytes.")
+        raise _too_large(limits)
+    if request.content.is_eof() and request.content.exception() is None:
+        # All of it came with the headers, as it does from most clients.
+        body = request.content.read_nowait()
+        if len(body) > limits.body_bytes:
+            raise _too_large(limits)
+        return body
+    return await _read_slowly(request, limits)
+
+
+async def _read_slowly(request: web.Request, limits: Limits) -> bytes:
+    """A body that is still on its way."""
     chunks = bytearray()
     try:
         async with asyncio.timeout(limits.seconds):
             async for chunk in request.content.iter_any():
                 chunks += chunk
                 if len(chunks) > limits.body_bytes:
-                    raise Turned(status=413, text=f"The body is larger than {limits.body_bytes} bytes.")
+                    raise _too_large(limits)
     except TimeoutError:
         raise Turned(status=408, text=f"The body did not arrive within {limits.seconds:g} seconds.") from None
     except (ConnectionError, web.RequestPayloadError):
         raise Turned(status=400, text="The body could not be read to its end.") from None
     return bytes(chunks)
+
+
+def _too_large(limits: Limits) -> Turned:
+    return Turned(status=413, text=f"The body is larger than {limits.body_bytes} bytes.")
+
+
+def _is_told(level: int) -> bool:
+    """Whether the log takes events of this level: those it drops need not be put together."""
+    return not structlog.is_configured() or _LEVELS.isEnabledFor(level)

@@ -31,9 +31,14 @@ class HttpMetrics:
             registry=registry,
         )
 
+        self._timed: dict[tuple[str, str], Histogram] = {}
+
     def answered(self, interface: str, function: str, seconds: float) -> None:
         """A function took this long, whatever came of it."""
-        self._seconds.labels(interface, function).observe(seconds)
+        timed = self._timed.get((interface, function))
+        if timed is None:
+            timed = self._timed[interface, function] = self._seconds.labels(interface, function)
+        timed.observe(seconds)
 
     def refused(self, interface: str, function: str, codes: tuple[str, str]) -> None:
         """A function was answered Failed with (subject, reason)."""

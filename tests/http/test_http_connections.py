@@ -7,6 +7,7 @@ import socket
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 
 import pytest
@@ -256,3 +257,38 @@ async def test_eleventh_request_at_once_is_429_and_says_when_to_come_back(
         assert len((await limited.rows())["notifications"]) == 10
         operator = [await limited.operator("releaseProfile", {"iccid": "8988211000000000000"}) for _ in range(12)]
         assert {answer.status for answer in operator} == {200}
+
+
+@pytest.mark.parametrize(("version", "connection"), [("1.1", "close"), ("1.0", "keep-alive"), ("1.0", "close")])
+@pytest.mark.parametrize("body", ['{"pendingNotification":"AAAA"}', '{"pendingNotification":"'], ids=["204", "400"])
+async def test_client_of_any_version_and_habit_gets_one_whole_answer(
+    at_edge: Edge, version: str, connection: str, body: str
+) -> None:
+    start = _START.replace("HTTP/1.1", f"HTTP/{version}")
+    async with _connected(at_edge) as (reader, writer):
+        writer.write(f"{start}Connection: {connection}\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode())
+        if connection == "keep-alive":
+            async with asyncio.timeout(_LONG):
+                head = await reader.readuntil(b"\r\n\r\n")
+            assert b"connection: keep-alive" in head.lower()
+        else:
+            head = await _everything(reader)
+            assert b"connection: keep-alive" not in head.lower()
+    assert head.split(b" ", 2)[1] == (b"204" if body.endswith("}") else b"400")
+    assert b"\r\nX-Admin-Protocol: gsma/rsp/v2" in head
+    assert b"\r\nServer: smdp-flex\r\n" in head
+    assert b"\r\nDate: " in head
+
+
+async def test_usual_answer_says_how_long_it_is_and_when_it_was_made(at_edge: Edge) -> None:
+    challenge = {
+        "euiccChallenge": b64(bytes(16)),
+        "euiccInfo1": b64(bytes.fromhex("bf20098203020200a900aa00")),
+        "smdpAddress": NAME,
+    }
+    answer = await at_edge.device("initiateAuthentication", challenge)
+    assert answer.status == 200
+    headers = {name.lower(): value for name, value in answer.headers.items()}
+    assert int(headers["content-length"]) == len(answer.body)
+    assert parsedate_to_datetime(headers["date"]).tzinfo is not None
+    assert headers["server"] == "smdp-flex"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
 from server.background import _repeat
 from server.hints import Bells, Messenger, Queue, pair
 
@@ -63,3 +65,19 @@ async def test_a_hint_that_comes_while_a_job_looks_makes_it_look_again() -> None
     async with asyncio.timeout(GUARD_SECONDS):
         await _repeat("test", step, NEVER, stop, bell)
     assert looks == 2
+
+
+async def test_a_crowd_of_notifications_is_told_once() -> None:
+    bells = Bells()
+    event = bells.event(Queue.NOTIFICATIONS)
+    receiver, sender = pair()
+    with receiver, sender:
+        messenger = Messenger(sender)
+        for _ in range(100):
+            messenger.tell(Queue.NOTIFICATIONS)
+        with bells.listening(receiver):
+            async with asyncio.timeout(GUARD_SECONDS):
+                await event.wait()
+        receiver.settimeout(0)
+        with pytest.raises(BlockingIOError):
+            receiver.recv(16)

@@ -21,7 +21,6 @@ from server.demo.stage import smdp
 from simulator.apdu import ApduInterface
 from simulator.card import Card
 from simulator.misbehaviour import Misbehaviour
-from simulator.operator import FinalStatus
 from tools.interop import scene as stage
 from tools.interop.scene import OPERATOR, PROFILE_TYPE, Ordered, Scene
 from tools.interop.stdio_bridge import Fault, Outcome, StdioBridge, undisturbed
@@ -173,15 +172,14 @@ class Play:
         )
         expect("confirmation code is wrong" in str(failed.data), f"lpac shows {failed.data}")
         await self._ended(ordered, failed, told=(1, 2))
-        again = await self._order_again(phone, ordered, confirmation_code=_CODE)
-        await self._installs(phone, again, "-c", _CODE)
+        await self._recovered(phone, ordered, "-c", _CODE)
 
     async def missing_confirmation_code(self) -> None:
         """Without the code the card refuses; the same afterwards."""
         phone, ordered = self.phone(), await self.scene.order(confirmation_code=_CODE)
         failed = await phone.fails("profile", "download", "-a", ordered.text, where="es10b_prepare_download")
         await self._ended(ordered, failed)
-        await self._installs(phone, await self._order_again(phone, ordered, confirmation_code=_CODE), "-c", _CODE)
+        await self._recovered(phone, ordered, "-c", _CODE)
 
     async def consent(self) -> None:
         """The person looks at the preview and agrees."""
@@ -194,7 +192,7 @@ class Play:
         await self._ended(ordered, failed)
         again = await phone.fails("profile", "download", "-a", ordered.text, where="es9p_authenticate_client")
         expect("Ask the operator" in str(again.data), f"lpac shows {again.data}")
-        await self._installs(phone, await self._order_again(phone, ordered))
+        await self._recovered(phone, ordered)
 
     # Failures ----------------------------------------------------------------------------------------------------
 
@@ -205,15 +203,10 @@ class Play:
         await self.scene.becomes(ordered, "error")
         await self.scene.told(ordered, *told)
 
-    async def _order_again(self, phone: Phone, ordered: Ordered, confirmation_code: str | None = None) -> Ordered:
-        """Cancelled to stock and ordered once more under the same MatchingID."""
-        token = str(ordered.code.matching_id)
-        await self.scene.operator.cancel_order(
-            ordered.iccid, FinalStatus.AVAILABLE, eid=phone.card.eid, matching_id=token
-        )
-        again = await self.scene.order(iccid=ordered.iccid, confirmation_code=confirmation_code, matching_id=token)
-        expect(again.code == ordered.code, f"the activation code must stay, but is {again.code}")
-        return again
+    async def _recovered(self, phone: Phone, ordered: Ordered, *more: str) -> None:
+        """The operator recovers the order; the same activation code installs."""
+        await self.scene.recover(ordered)
+        await self._installs(phone, ordered, *more)
 
     async def lost_package(self) -> None:
         """The package is lost on its way: lpac cancels with endUserRejection; recovered, the same code works."""
@@ -222,7 +215,7 @@ class Play:
         failed = await phone.fails("profile", "download", "-a", ordered.text, where="es9p_get_bound_profile_package")
         await self._ended(ordered, failed, told=(1, 3))
         phone.bridge.interfere = undisturbed
-        await self._installs(phone, await self._order_again(phone, ordered))
+        await self._recovered(phone, ordered)
 
     async def lost_authentication(self) -> None:
         """AuthenticateClient never arrives, and neither does the cancellation: the second try installs."""

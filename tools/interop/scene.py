@@ -7,7 +7,7 @@ import asyncio
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -19,6 +19,7 @@ from rsp.identifiers import ActivationCode, Eid, Iccid, MatchingId
 from server.demo import stage
 from server.demo.cast import Device, Devices, callback_server, operator_client, operator_exchange
 from server.demo.stage import Server, smdp
+from server.settings import Settings
 from simulator.exchange import Exchange
 from simulator.operator import OperatorClient
 from simulator.operator_callbacks import CallbackServer
@@ -92,6 +93,11 @@ class Scene:
         )
         code = ActivationCode(smdp_address=self.server.name, matching_id=MatchingId(str(confirmed.matching_id)))
         return Ordered(iccid=reserved, code=code)
+
+    async def recover(self, ordered: Ordered) -> None:
+        """recoverProfile: the failed order is released again, under the same MatchingID."""
+        named = (str(ordered.iccid), "--operator", OPERATOR)
+        await asyncio.to_thread(smdp, self.server.settings, "order", "recover", *named)
 
     async def state(self, ordered: Ordered) -> str:
         """The state of the newest order of this profile."""
@@ -179,10 +185,19 @@ async def scene(server: Server) -> AsyncIterator[Scene]:
 
 
 @contextmanager
-def serving(chosen: Path | None) -> Iterator[Server]:
-    """A server on a fresh data folder with test certificates of its own."""
+def serving(
+    chosen: Path | None, name: str = "", prepare: Callable[[Settings], object] | None = None
+) -> Iterator[Server]:
+    """A server on a fresh data folder with test certificates of its own, called `name` unless it keeps its usual one.
+
+    `prepare` may add certificates before it starts.
+    """
     with folder(chosen) as place:
         loaded = stage.prepare(place)
+        if name:
+            loaded = replace(loaded, server_names=(name,))
         smdp(loaded, "pki", "init")
+        if prepare:
+            prepare(loaded)
         with stage.serving(loaded) as server:
             yield server

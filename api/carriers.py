@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from typing import Annotated, Any
+from urllib.parse import urlsplit
 
 from msgspec import UNSET, Meta, UnsetType
 
-from api.fields import Id, Name, Text, changes_of
+from api.fields import Id, Name, Pem, Text, changes_of
 from api.operation import AnyOperation, Body, Listed, Nothing, Operation, Query, Request, View, page_end
+from rsp.errors import Malformed
+from rsp.identifiers import fqdn
 from tenancy.desk import Desk, NewCarrier
-from tenancy.partners import Carrier, CarrierRole, PlatformAccess
+from tenancy.partners import Carrier, CarrierRole, PlatformAccess, SmdpAccess
 from tenancy.principal import BadTerms, Principal, PrincipalKind, Scope
+from transport.tls import BadTls, fingerprint, peer_context
 
 _PATH = "/v1/carriers"
 _ADDRESS = re.compile(r"(https://|http://(?=(localhost|127\.0\.0\.1)([:/]|$)))[^\s/?#@]+(/[^\s?#@]*)?")
@@ -37,8 +42,70 @@ class PlatformInput(Body, frozen=True, kw_only=True):
         return PlatformAccess(kind=self.kind, base_url=self.base_url, username=self.username)
 
 
+class SmdpInput(Body, frozen=True, kw_only=True):
+    """An SM-DP+ of the carrier's own that has its profiles: how it is called over ES2+, and how it calls us.
+
+    We call `baseUrl` as `requesterId` and show `certificate`, whose `key` is never shown again; its TLS certificate
+    must come from `ca`. It reports downloads with `callerCertificate`; leave it out where it reports none. `address` is
+    its ES9+ name for activation codes; left out, it is the host of `baseUrl`. Certificates and key are PEM.
+    """
+
+    base_url: Annotated[str, Meta(min_length=1, max_length=255)]
+    requester_id: Annotated[str, Meta(min_length=1, max_length=255, pattern=r"^[^\x00]+$")]
+    certificate: Pem
+    key: Pem
+    ca: Pem
+    address: Text = ""
+    caller_certificate: Pem = ""
+
+    def __repr__(self) -> str:
+        return f"SmdpInput(base_url={self.base_url!r})"
+
+    def access(self) -> SmdpAccess:
+        """Everything but the key. Raises BadTerms for what could never be used to call it."""
+        host = _smdp_host(self.base_url)
+        try:
+            peer_context(self.ca, self.certificate, self.key)
+            caller = fingerprint(self.caller_certificate) if self.caller_certificate else None
+            address = fqdn(self.address or host)
+        except BadTls as error:
+            raise BadTerms(f"smdp: {error}") from None
+        except Malformed as error:
+            raise BadTerms(f"smdp.address: {error}") from None
+        return SmdpAccess(
+            base_url=self.base_url.rstrip("/"),
+            requester_id=self.requester_id,
+            certificate=self.certificate,
+            ca=self.ca,
+            address=address,
+            caller_certificate=self.caller_certificate,
+            caller=caller,
+        )
+
+
+def _smdp_host(url: str) -> str:
+    """The host of an address that may be called: https, and no place that only this machine's network has a use for."""
+    if not url.startswith("https://") or not _ADDRESS.fullmatch(url):
+        raise BadTerms("smdp.baseUrl reads https://host/path, without credentials and query")
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname or "", parts.port
+    except ValueError:
+        raise BadTerms("smdp.baseUrl reads https://host/path, with a port up to 65535") from None
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return host
+    if address.is_link_local or address.is_multicast or address.is_unspecified:
+        raise BadTerms("smdp.baseUrl names an address at which no server can be: use its host name")
+    return host
+
+
 class CarrierInput(Body, frozen=True, kw_only=True):
-    """A carrier to be registered. `operatorId` is the operator of this SM-DP+ whose stock holds its profiles."""
+    """A carrier to be registered.
+
+    Its profiles of `profileType` lie in the stock of `operatorId`, an operator of this SM-DP+, or at its own `smdp`.
+    """
 
     name: Name
     role: CarrierRole
@@ -46,6 +113,7 @@ class CarrierInput(Body, frozen=True, kw_only=True):
     operator_id: Id | None = None
     profile_type: Text = ""
     inventory_account: Text = ""
+    smdp: SmdpInput | None = None
 
 
 class CarrierChange(Body, frozen=True, kw_only=True):
@@ -56,6 +124,7 @@ class CarrierChange(Body, frozen=True, kw_only=True):
     operator_id: int | UnsetType | None = UNSET
     profile_type: Text | UnsetType = UNSET
     inventory_account: Text | UnsetType = UNSET
+    smdp: SmdpInput | UnsetType | None = UNSET
 
 
 class PlatformView(View, frozen=True, kw_only=True):
@@ -65,6 +134,18 @@ class PlatformView(View, frozen=True, kw_only=True):
     base_url: str
     username: str
     has_api_key: bool
+
+
+class SmdpView(View, frozen=True, kw_only=True):
+    """How the carrier's own SM-DP+ is reached; `hasKey` in place of the key."""
+
+    base_url: str
+    requester_id: str
+    certificate: str
+    ca: str
+    address: str
+    caller_certificate: str
+    has_key: bool
 
 
 class CarrierView(View, frozen=True, kw_only=True):
@@ -77,6 +158,7 @@ class CarrierView(View, frozen=True, kw_only=True):
     operator_id: int | None
     profile_type: str | None
     inventory_account: str | None
+    smdp: SmdpView | None
     version: int
 
 
@@ -114,7 +196,22 @@ _EXAMPLE = CarrierView(
     operator_id=2,
     profile_type="iot-basic",
     inventory_account="100000000",
+    smdp=None,
     version=0,
+)
+_PEM = "-----BEGIN CERTIFICATE-----\n...\n-----END CERTIFICATE-----\n"
+_EXAMPLE_CHANGE = CarrierChange(
+    operator_id=None,
+    profile_type="iot-plus",
+    smdp=SmdpInput(
+        base_url="https://es2.nordic.example",
+        requester_id="your-name-there",
+        certificate=_PEM,
+        key="-----BEGIN PRIVATE KEY-----\n...\n-----END PRIVATE KEY-----\n",
+        ca=_PEM,
+        address="rsp.nordic.example",
+        caller_certificate=_PEM,
+    ),
 )
 
 
@@ -177,7 +274,7 @@ class Carriers:
                 scope=Scope.TENANCY_WRITE,
                 call=self.change,
                 body=CarrierChange,
-                body_example=CarrierChange(profile_type="iot-plus"),
+                body_example=_EXAMPLE_CHANGE,
                 query=Query,
                 answer=CarrierView,
                 example=_EXAMPLE,
@@ -195,7 +292,9 @@ class Carriers:
             operator_id=body.operator_id,
             profile_type=body.profile_type,
             inventory_account=body.inventory_account,
+            smdp=body.smdp.access() if body.smdp else None,
             secret=body.platform.api_key,
+            smdp_key=body.smdp.key if body.smdp else "",
         )
         return carrier_view(await self._desk.add_carrier(request.act, new), request.act.principal)
 
@@ -214,13 +313,15 @@ class Carriers:
         return carrier_view(await self._desk.carrier(viewer, request.id("carrier_id")), viewer)
 
     async def change(self, request: Request[CarrierChange, Query]) -> CarrierView:
-        """Replaces members; the platform is replaced as a whole, with its key."""
+        """Replaces members; the platform is replaced as a whole, with its key, and so is the SM-DP+."""
         changes: dict[str, Any] = changes_of(request.body)
-        platform, secret = changes.pop("platform", None), None
+        platform, secret, smdp_key = changes.pop("platform", None), None, ""
         carrier_id = request.id("carrier_id")
         if platform is not None:
             changes["platform"], secret = platform.access(self._kinds), platform.api_key
-        changed = await self._desk.change_carrier(request.act, carrier_id, changes, secret)
+        if (smdp := changes.get("smdp")) is not None:
+            changes["smdp"], smdp_key = smdp.access(), smdp.key
+        changed = await self._desk.change_carrier(request.act, carrier_id, changes, secret, smdp_key)
         return carrier_view(changed, request.act.principal)
 
 
@@ -243,5 +344,18 @@ def carrier_view(carrier: Carrier, viewer: Principal) -> CarrierView:
         operator_id=carrier.operator_id if inside else None,
         profile_type=carrier.profile_type if inside else None,
         inventory_account=carrier.inventory_account if inside else None,
+        smdp=_smdp_view(carrier.smdp) if inside and carrier.smdp else None,
         version=carrier.version,
+    )
+
+
+def _smdp_view(smdp: SmdpAccess) -> SmdpView:
+    return SmdpView(
+        base_url=smdp.base_url,
+        requester_id=smdp.requester_id,
+        certificate=smdp.certificate,
+        ca=smdp.ca,
+        address=smdp.address,
+        caller_certificate=smdp.caller_certificate,
+        has_key=smdp.key_sealed is not None,
     )

@@ -10,6 +10,7 @@ from api.operation import Body, View
 from tenancy.partners import Plans
 
 Name = Annotated[str, Meta(min_length=1, max_length=100, pattern=r"^[^\x00-\x1f]+$")]
+Pem = Annotated[str, Meta(max_length=20_000, pattern=r"^[^\x00]*$")]
 Text = Annotated[str, Meta(max_length=255, pattern=r"^[^\x00]*$")]
 Id = Annotated[int, Meta(ge=1, le=2**63 - 1)]
 EidText = Annotated[str, Meta(pattern=r"^[0-9]{32}$", examples=["89049032123451234512345678901224"])]
@@ -49,4 +50,5 @@ def changes_of(body: Body) -> dict[str, Any]:
     return named
 
 
-__all__ = ["UNSET", "EidText", "IccidText", "Id", "Name", "PlansBody", "PlansView", "Text", "UnsetType", "changes_of"]
+__all__ = ["UNSET", "EidText", "IccidText", "Id", "Name", "Pem", "PlansBody", "PlansView", "Text", "UnsetType"]
+__all__ += ["changes_of"]

@@ -11,12 +11,14 @@ from dataclasses import replace
 from aiohttp import web
 
 from es2plus import messages as es2_messages
+from es2plus.receiving import ProgressReceiver
 from es2plus.server import Es2Plus
 from es9plus import asn1
 from es9plus import messages as es9_messages
 from es9plus.server import Es9Plus
 from esipa import messages as esipa_messages
 from esipa.server import Esipa
+from server.callers import admitting
 from server.operations import Operations
 from server.settings import Settings
 from server.wiring import Services
@@ -44,6 +46,8 @@ async def answering(services: Services, gate: Gate) -> AsyncIterator[None]:
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(operations(services, gate))
         for app, name, context in _interfaces(services, gate):
+            if name == "es2":
+                await stack.enter_async_context(admitting(context, services.foreign.callers))
             await stack.enter_async_context(_listening(app, services.settings, name, context))
         yield
 
@@ -71,9 +75,15 @@ def _interfaces(services: Services, gate: Gate) -> list[tuple[web.Application, s
     )
     es2 = Interface(name="es2plus", prefix=es2_messages.PREFIX, limits=limits, metrics=services.metrics, gate=gate)
     operators = Es2Plus(services.ordering, services.vendor, services.directory, services.now).routes(es2)
+    # The other direction of the same reference point: where a carrier's own SM-DP+ has the profiles, we order there.
+    reporters = ProgressReceiver(services.foreign.callers, services.foreign.reports).routes(es2)
     return [
         *_devices(services, es9),
-        (es2.application(operators), "es2", server_context(pki.tls_certificate, pki.tls_key, pki.operator_ca)),
+        (
+            es2.application([*operators, *reporters]),
+            "es2",
+            server_context(pki.tls_certificate, pki.tls_key, pki.operator_ca),
+        ),
         (
             services.api.application(settings, services.metrics, gate),
             "api",

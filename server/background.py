@@ -28,6 +28,7 @@ _EXPIRY_SECONDS = 5.0
 _RETENTION_SECONDS = 600.0
 _EVENTS_SECONDS = 30.0
 _EVENTS_AT_ONCE = 16
+_SURPLUS_SECONDS = 60.0
 _AWAY_SECONDS = 1.0
 _SWAPS_AT_ONCE = 4
 _SWAP_LEASE_SECONDS = 180.0
@@ -60,6 +61,8 @@ async def work(services: Services, bells: Bells, stop: asyncio.Event) -> None:
     if services.eim is not None:
         queues.append(("eim results", Queue.RESULTS, _eim_judge(services.eim), _IDLE_SECONDS))
         timed += _eim_jobs(services.eim)
+    if services.swaps is not None:
+        timed.append(("surplus profiles", services.foreign.profiles.return_surplus, _SURPLUS_SECONDS))
     if services.swaps is not None:
         runners = [_swap_job(services.swaps.saga()) for _ in range(_SWAPS_AT_ONCE)]
         queues += [("swaps", Queue.SWAPS, runner, _IDLE_SECONDS) for runner in runners]

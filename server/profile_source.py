@@ -1,4 +1,4 @@
-"""Profiles of our own SM-DP+ for swaps: `swap.ports.ProfileSource` over the use cases of ES2+, in process."""
+"""Where swaps get profiles: from our own SM-DP+ by the use cases of ES2+ in process, or from a carrier's own."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from smdp.policy import Policy
 from smdp.ports import Call, StockStore, TransitionLost
 from smdp.returning import Returning
 from swap.plan import Stock
-from swap.ports import ProfileRefused, ProfileState
+from swap.ports import ProfileRefused, ProfileSource, ProfileState, Returned
 
 _STATES = {
     OrderState.ALLOCATED: ProfileState.RESERVED,
@@ -23,6 +23,41 @@ _STATES = {
     OrderState.INSTALLED: ProfileState.INSTALLED,
     OrderState.ERROR: ProfileState.FAILED,
 }
+
+
+class AllProfiles:
+    """`swap.ports.ProfileSource` over both kinds: the stock says at which SM-DP+ the profile lies."""
+
+    def __init__(self, own: ProfileSource, foreign: ProfileSource) -> None:
+        self._own = own
+        self._foreign = foreign
+
+    def _of(self, stock: Stock) -> ProfileSource:
+        return self._foreign if stock.peer_id else self._own
+
+    async def available(self, stock: Stock) -> bool:
+        """Whether a profile is left."""
+        return await self._of(stock).available(stock)
+
+    async def reserve(self, key: str, stock: Stock, eid: Eid) -> Iccid:
+        """Order any profile of the stock for this eSIM alone."""
+        return await self._of(stock).reserve(key, stock, eid)
+
+    async def release(self, key: str, stock: Stock, iccid: Iccid, eid: Eid) -> str:
+        """Let this eSIM download it; the activation code."""
+        return await self._of(stock).release(key, stock, iccid, eid)
+
+    async def state(self, stock: Stock, iccid: Iccid, eid: Eid) -> ProfileState | None:
+        """Where the order stands."""
+        return await self._of(stock).state(stock, iccid, eid)
+
+    async def recall(self, key: str, stock: Stock, iccid: Iccid, eid: Eid) -> bool:
+        """End the order of a profile that no card got."""
+        return await self._of(stock).recall(key, stock, iccid, eid)
+
+    async def give_back(self, key: str, stock: Stock, iccid: Iccid, eid: Eid, *, reusable: bool) -> Returned:
+        """End the order of a profile that is on the card no more."""
+        return await self._of(stock).give_back(key, stock, iccid, eid, reusable=reusable)
 
 
 class OwnProfiles:
@@ -82,7 +117,7 @@ class OwnProfiles:
             raise Unreachable(f"the order changed meanwhile: {raced}") from None
         return True
 
-    async def give_back(self, key: str, stock: Stock, iccid: Iccid, eid: Eid, *, reusable: bool) -> None:
+    async def give_back(self, key: str, stock: Stock, iccid: Iccid, eid: Eid, *, reusable: bool) -> Returned:
         """End the order of a profile that the card has told it holds no more. Raises ProfileRefused."""
         call = _call(key, stock, "ConfirmDeletion", iccid.digits, str(eid), str(reusable))
         try:
@@ -91,6 +126,7 @@ class OwnProfiles:
             raise ProfileRefused(str(refused)) from None
         except TransitionLost as raced:
             raise Unreachable(f"the order changed meanwhile: {raced}") from None
+        return Returned.IN_STOCK if reusable else Returned.WITHDRAWN
 
 
 def _call(key: str, stock: Stock, function: str, *said: str) -> Call:

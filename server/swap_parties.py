@@ -166,6 +166,8 @@ class PartyAgreements:
         stock = None
         if carrier.operator_id is not None and carrier.profile_type:
             stock = Stock(operator_id=carrier.operator_id, profile_type=carrier.profile_type)
+        elif carrier.smdp is not None and carrier.profile_type:
+            stock = Stock(operator_id=0, profile_type=carrier.profile_type, peer_id=carrier.id)
         return Target(
             id=carrier.id,
             name=carrier.name,

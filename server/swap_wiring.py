@@ -10,8 +10,9 @@ from carriers.registry import Registry
 from crypto.vault import Vault
 from rsp.identifiers import Eid
 from server.eim_wiring import Eim
+from server.foreign_profiles import ForeignProfiles
 from server.hints import HintingSwaps, Hints, Unheard
-from server.profile_source import OwnProfiles
+from server.profile_source import AllProfiles, OwnProfiles
 from server.swap_cards import EimCards
 from server.swap_parties import CarrierPlatforms, PartyAgreements
 from smdp.ordering import Ordering
@@ -63,6 +64,7 @@ class Surroundings:
     policy: Policy
     eim: Eim
     registry: Registry
+    foreign: ForeignProfiles
     now: Callable[[], datetime]
     timing: Timing = field(default_factory=Timing)
     hints: Hints = field(default_factory=Unheard)
@@ -73,7 +75,8 @@ def swaps_of(around: Surroundings) -> Swaps:
     pool, vault = around.pool, around.vault
     parties = Tenancy(pool)
     platforms = CarrierPlatforms(parties, vault, around.registry)
-    profiles = OwnProfiles(around.ordering, Returning(Orderings(pool)), StoredStock(pool), around.policy)
+    own = OwnProfiles(around.ordering, Returning(Orderings(pool)), StoredStock(pool), around.policy)
+    profiles = AllProfiles(own, around.foreign)
     cards = EimCards(around.eim.control())
     agreements = PartyAgreements(parties, TenancyDesk(parties, vault), platforms)
     outlook = Outlook(agreements=agreements, cards=cards, platforms=platforms, profiles=profiles, vault=vault)

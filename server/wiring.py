@@ -24,6 +24,7 @@ from server.api_wiring import ApiParts, api_of
 from server.callbacks import OperatorCallbacks
 from server.clock import SystemClock
 from server.eim_wiring import Eim, eim_of, identity_of
+from server.foreign_wiring import Foreign, foreign_over
 from server.forwarding import NotificationForwarder
 from server.gauges import Gauges
 from server.hints import HintingInbox, HintingResults, Hints, Unheard
@@ -79,6 +80,7 @@ class Services:
     """None where the PKI folder has no eIM."""
     swaps: Swaps | None
     """None where there is no eIM."""
+    foreign: Foreign
     api: ApiParts
     metrics: HttpMetrics
     retire: Callable[[], Awaitable[int]]
@@ -109,8 +111,9 @@ async def opened(
         counts, outbox, directory, sessions = Counts(pool), Outbox(pool), Operators(pool), CountedDownloads(pool, tally)
         http = await stack.enter_async_context(_callback_session(pki))
         callbacks = OperatorCallbacks(directory, http, policy.address, settings.callback_timeout_seconds)
-        peers = await stack.enter_async_context(_peer_session(pki))
-        forwarder = NotificationForwarder(peers, settings.callback_timeout_seconds)
+        forwarder = NotificationForwarder(
+            await stack.enter_async_context(_peer_session(pki)), settings.callback_timeout_seconds
+        )
         identity = identity_of(settings, pki)
         waking, stored = Waking(pool, hints, now), partial(HintingResults, hints=hints)
         eim = (
@@ -118,6 +121,9 @@ async def opened(
         )
         smds = await smds_of(settings, pki, policy, pool, stack)
         ordering = Ordering(Orderings(pool), vault, policy, now, smds.client)
+        foreign = await stack.enter_async_context(
+            foreign_over(pool, vault, waking.of_card, now, settings.callback_timeout_seconds)
+        )
         swaps = None
         if eim is not None:
             lines = SharedLines(PlatformLines(pool))
@@ -129,6 +135,7 @@ async def opened(
                 policy=policy,
                 eim=eim,
                 registry=carriers,
+                foreign=foreign.profiles,
                 now=now,
                 hints=hints,
             )
@@ -152,6 +159,7 @@ async def opened(
             ),
             eim=eim,
             swaps=swaps,
+            foreign=foreign,
             api=api_of(pool, vault, eim, swaps, now),
             metrics=HttpMetrics(registry),
             retire=partial(_retire, Retirement(pool), now),

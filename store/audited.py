@@ -24,7 +24,7 @@ NOTE = compiled(
 """A row for a write that another role has stored; takes `act_arguments`, too."""
 
 _AUDITED = ("kind", "party_id", "key_id", "correlator", "action", "subject", "detail")
-_WITHOUT = " - 'platform_secret_sealed' - 'digest' - 'made_by'"
+_WITHOUT = " - 'platform_secret_sealed' - 'smdp_key_sealed' - 'digest' - 'made_by'"
 
 
 def addition(table: Table, names: tuple[str, ...]) -> Statement:

@@ -9,6 +9,7 @@ from sqlalchemy import (
     BigInteger,
     ColumnElement,
     Integer,
+    LargeBinary,
     Select,
     Table,
     Text,
@@ -25,14 +26,18 @@ from store.audited import act_arguments, addition, change, new_arguments
 from store.compiled import Statement, compiled
 from store.pool import Pool, Row
 from store.tenancy_tables import carriers, enterprises, partnerships
-from tenancy.partners import Carrier, CarrierRole, Enterprise, Model, Partnership, Plans, PlatformAccess
+from tenancy.partners import Carrier, CarrierRole, Enterprise, Model, Partnership, Plans, PlatformAccess, SmdpAccess
 from tenancy.ports import Page
 from tenancy.principal import Act, BadTerms, Changed, Principal, Taken
 
 _PLATFORM = {"kind": "platform_kind", "base_url": "platform_url", "username": "platform_username"}
 _PLATFORM |= {"secret_sealed": "platform_secret_sealed"}
+_SMDP = {"base_url": "smdp_url", "requester_id": "smdp_requester_id", "certificate": "smdp_certificate"}
+_SMDP |= {"ca": "smdp_ca", "address": "smdp_address", "caller_certificate": "smdp_caller_certificate"}
+_SMDP |= {"caller": "smdp_caller", "key_sealed": "smdp_key_sealed"}
+_NO_SMDP = dict.fromkeys(_SMDP.values(), "") | {"smdp_caller": None, "smdp_key_sealed": None}
 _PLANS = ("account", "rate_plan", "communication_plan")
-_CARRIER = ("role", "operator_id", "profile_type", "inventory_account", *_PLATFORM.values())
+_CARRIER = ("role", "operator_id", "profile_type", "inventory_account", *_PLATFORM.values(), *_SMDP.values())
 _TERMS = ("model", *_PLANS, "territory", "enterprise_may_order", "lead_agrees", "partner_agrees")
 _PARTIES = ("enterprise_id", "lead_id", "partner_id")
 
@@ -99,6 +104,10 @@ _PARTNERSHIPS = _page(
     _if_given(partnerships.c.enterprise_id, "enterprise_id"),
     _if_given(partnerships.c.partner_id, "partner_id"),
 )
+_OF_CALLER = compiled(
+    select(carriers.c.id).where(carriers.c.smdp_caller == bindparam("fingerprint", type_=LargeBinary))
+)
+_CALLERS = compiled(select(carriers.c.smdp_caller_certificate).where(carriers.c.smdp_caller.is_not(None)))
 _ADD = {
     carriers: addition(carriers, ("name", *_CARRIER)),
     enterprises: addition(enterprises, ("name", "lead_id", *_PLANS)),
@@ -128,6 +137,15 @@ class Tenancy:
         """The carriers the viewer may know."""
         wanted = {"name": name, "role": role.value if role else None}
         return [_carrier(row) for row in await self._pool.fetch(_CARRIERS, **_viewed(viewer, page), **wanted)]
+
+    async def carrier_of_caller(self, fingerprint: bytes) -> int | None:
+        """Id of the carrier whose SM-DP+ calls with the certificate of this SHA-256."""
+        row = await self._pool.fetch_one(_OF_CALLER, fingerprint=fingerprint)
+        return None if row is None else int(row["id"])
+
+    async def callers(self) -> list[str]:
+        """The certificates (PEM) with which carriers' SM-DP+ call."""
+        return [row["smdp_caller_certificate"] for row in await self._pool.fetch(_CALLERS)]
 
     async def add_carrier(self, act: Act, carrier: Carrier) -> Carrier:
         """Store a carrier. Raises Taken."""
@@ -187,8 +205,8 @@ class Tenancy:
         given = new_arguments({**values, "made_by": act.request or None})
         try:
             row = await self._pool.fetch_one(_ADD[table], **given, **act_arguments(act))
-        except asyncpg.UniqueViolationError:
-            raise _taken(table) from None
+        except asyncpg.UniqueViolationError as taken:
+            raise _taken(table, taken) from None
         except asyncpg.ForeignKeyViolationError:
             raise BadTerms("operatorId is no operator of this server") from None
         return row or await self._pool.fetch_one(_MADE[table], request=act.request)
@@ -199,8 +217,8 @@ class Tenancy:
         guard = {"row_id": old.id, "row_version": old.version}
         try:
             row = await self._pool.fetch_one(_CHANGE[table], **new_arguments(values), **guard, **act_arguments(act))
-        except asyncpg.UniqueViolationError:
-            raise _taken(table) from None
+        except asyncpg.UniqueViolationError as taken:
+            raise _taken(table, taken) from None
         except asyncpg.ForeignKeyViolationError:
             raise BadTerms("operatorId is no operator of this server") from None
         if row is None:
@@ -217,7 +235,9 @@ def _viewed(viewer: Principal, page: Page) -> dict[str, object]:
     }
 
 
-def _taken(table: Table) -> Taken:
+def _taken(table: Table, violation: asyncpg.UniqueViolationError) -> Taken:
+    if violation.constraint_name == "uq_carriers_smdp_caller":
+        return Taken("this callerCertificate is that of another carrier's SM-DP+: each needs one of its own")
     what = {"partnerships": "this enterprise has a partnership with this carrier already"}
     return Taken(what.get(table.name, "this name is taken"))
 
@@ -225,7 +245,8 @@ def _taken(table: Table) -> Taken:
 def _carrier_values(carrier: Carrier) -> dict[str, object]:
     platform = {column: getattr(carrier.platform, name) for name, column in _PLATFORM.items()}
     names = ("operator_id", "profile_type", "inventory_account")
-    return {"role": carrier.role.value, **{name: getattr(carrier, name) for name in names}, **platform}
+    smdp = {column: getattr(carrier.smdp, name) for name, column in _SMDP.items()} if carrier.smdp else _NO_SMDP
+    return {"role": carrier.role.value, **{name: getattr(carrier, name) for name in names}, **platform, **smdp}
 
 
 def _plan_values(plans: Plans) -> dict[str, object]:
@@ -251,6 +272,7 @@ def _carrier(row: Row) -> Carrier:
         operator_id=row["operator_id"],
         profile_type=row["profile_type"],
         inventory_account=row["inventory_account"],
+        smdp=SmdpAccess(**{name: row[column] for name, column in _SMDP.items()}) if row["smdp_url"] else None,
         version=row["version"],
     )
 

@@ -49,7 +49,8 @@ def _written() -> tuple[Column[object], ...]:
     )
 
 
-# Carriers between which eSIMs are swapped. `operator_id` is the operator of the SM-DP+ whose stock has their profiles.
+# Carriers between which eSIMs are swapped. `operator_id` is the operator of the SM-DP+ whose stock has their profiles;
+# `smdp_*` an SM-DP+ of their own that has them instead. It is known by `smdp_caller`, SHA-256 of a certificate.
 carriers = Table(
     "carriers",
     metadata,
@@ -63,8 +64,18 @@ carriers = Table(
     _text("platform_url"),
     _text("platform_username"),
     Column("platform_secret_sealed", LargeBinary),
+    _text("smdp_url"),
+    _text("smdp_requester_id"),
+    _text("smdp_certificate"),
+    _text("smdp_ca"),
+    _text("smdp_address"),
+    _text("smdp_caller_certificate"),
+    Column("smdp_caller", LargeBinary, unique=True),
+    Column("smdp_key_sealed", LargeBinary),
     *_written(),
     CheckConstraint("role IN ('lead', 'partner', 'both')", name="role"),
+    CheckConstraint("smdp_url = '' OR operator_id IS NULL", name="one_source"),
+    CheckConstraint("octet_length(smdp_caller) = 32", name="smdp_caller"),
 )
 
 # Enterprises, each under its lead carrier; account and plans are those at the lead.

@@ -76,10 +76,14 @@ class Capabilities:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stock:
-    """Where a carrier's profiles lie: an operator of our SM-DP+, and its kind of profile."""
+    """Where a carrier's profiles lie, and their kind: at an operator of our SM-DP+, or at an SM-DP+ of the carrier's.
+
+    `peer_id` is the carrier whose own SM-DP+ has them; 0 for ours. Only the adapter behind the port looks at it.
+    """
 
     operator_id: int
     profile_type: str
+    peer_id: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -213,11 +213,19 @@ class ProfileState(StrEnum):
     FAILED = "failed"
 
 
+class Returned(StrEnum):
+    """What became of a profile that came back. KEPT: its SM-DP+ does not let go of it, so a person has to see to it."""
+
+    IN_STOCK = "in_stock"
+    WITHDRAWN = "withdrawn"
+    KEPT = "kept"
+
+
 class ProfileSource(Protocol):
-    """An SM-DP+ with a carrier's stock of profiles."""
+    """An SM-DP+ with a carrier's stock of profiles: ours, or the carrier's own."""
 
     async def available(self, stock: Stock) -> bool:
-        """Whether a profile is left."""
+        """Whether a profile is left; True where the SM-DP+ tells only when one is ordered."""
 
     async def reserve(self, key: str, stock: Stock, eid: Eid) -> Iccid:
         """Order any profile of the stock for this eSIM alone. Raises ProfileRefused."""
@@ -229,9 +237,12 @@ class ProfileSource(Protocol):
         """Where the order stands; None when this eSIM has none of this profile (any more)."""
 
     async def recall(self, key: str, stock: Stock, iccid: Iccid, eid: Eid) -> bool:
-        """End the order of a profile that no card got, and put it back into stock; False when a card may hold it."""
+        """End the order of a profile that no card got, and put it back into stock; False when a card may hold it.
 
-    async def give_back(self, key: str, stock: Stock, iccid: Iccid, eid: Eid, *, reusable: bool) -> None:
+        Raises ProfileRefused when neither is so.
+        """
+
+    async def give_back(self, key: str, stock: Stock, iccid: Iccid, eid: Eid, *, reusable: bool) -> Returned:
         """End the order of a profile that is proved to be on the card no more; back into stock if `reusable`."""
 
 
@@ -307,6 +318,7 @@ __all__ = [
     "ProfileRefused",
     "ProfileSource",
     "ProfileState",
+    "Returned",
     "Session",
     "SimFacts",
     "StepName",

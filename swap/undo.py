@@ -19,6 +19,7 @@ from swap.ports import (
     Platforms,
     ProfileSource,
     ProfileState,
+    Returned,
 )
 from swap.record import About, Action, ActionKind
 from swap.swap import StepName
@@ -156,9 +157,21 @@ class Return:
             return Done(evidence=f"profile {context.iccid} stays out of stock")
         reusable = fate is Fate.DELETED
         swap = context.swap
-        await self._profiles.give_back(context.key, context.stock, context.iccid, swap.eid, reusable=reusable)
-        where = "back in stock" if reusable else "withdrawn from stock, because no card has told where it went"
+        profiles, stock = self._profiles, context.stock
+        came = await profiles.give_back(context.key, stock, context.iccid, swap.eid, reusable=reusable)
+        if came is Returned.KEPT:
+            return _still_ordered(context)
+        where = "back in stock"
+        if came is Returned.WITHDRAWN:
+            where = "withdrawn from stock, because no card has told where it went"
         return Done(evidence=f"order of profile {context.iccid} ended, {where}")
+
+
+def _still_ordered(context: Context) -> Done:
+    why = f"the SM-DP+ of {context.swap.plan.target.name} does not take profile {context.iccid} back into stock"
+    text = f"{why}, although the card holds it no more: have the carrier free it there, then say so"
+    action = Action(about=About.KEPT_PROFILE, kind=ActionKind.TASK, text=text, options=("done",))
+    return Done(evidence=why, actions=(action,))
 
 
 class Release:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from crypto.vault import Vault
-from tenancy.partners import Carrier, CarrierRole, Enterprise, Model, Partnership, Plans, PlatformAccess
+from tenancy.partners import Carrier, CarrierRole, Enterprise, Model, Partnership, Plans, PlatformAccess, SmdpAccess
 from tenancy.ports import Page, TenancyStore
 from tenancy.principal import Act, BadTerms, NotAllowed, Principal, PrincipalKind, Unknown
 from tenancy.terms import NoTerms, Terms, may_steer, terms
@@ -21,7 +21,10 @@ _LARGEST_PAGE = 1000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewCarrier:
-    """A carrier to be made; `secret` is the API key of its platform, empty where it has none."""
+    """A carrier to be made; `secret` is the API key of its platform, empty where it has none.
+
+    `smdp_key` is the private key (PEM) with which we call the carrier's own SM-DP+.
+    """
 
     name: str
     role: CarrierRole
@@ -29,7 +32,9 @@ class NewCarrier:
     operator_id: int | None = None
     profile_type: str = ""
     inventory_account: str = ""
+    smdp: SmdpAccess | None = None
     secret: str = field(default="", repr=False)
+    smdp_key: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +52,11 @@ class NewPartnership:
 def platform_secret_context(carrier_name: str) -> bytes:
     """Context of the sealed API key of a carrier's platform; the name of a carrier never changes."""
     return f"platform-secret:{carrier_name}".encode()
+
+
+def smdp_key_context(carrier_name: str) -> bytes:
+    """Context of the sealed key with which we call a carrier's SM-DP+."""
+    return f"smdp-key:{carrier_name}".encode()
 
 
 class Desk:
@@ -72,7 +82,9 @@ class Desk:
             operator_id=new.operator_id,
             profile_type=new.profile_type,
             inventory_account=new.inventory_account,
+            smdp=await self._with_key(new.name, new.smdp, new.smdp_key),
         )
+        _one_source(carrier)
         return await self._store.add_carrier(act, carrier)
 
     async def carrier(self, viewer: Principal, carrier_id: int) -> Carrier:
@@ -86,14 +98,20 @@ class Desk:
         return await self._store.carriers(viewer, page, name=name, role=role)
 
     async def change_carrier(
-        self, act: Act, carrier_id: int, changes: Mapping[str, Any], secret: str | None = None
+        self, act: Act, carrier_id: int, changes: Mapping[str, Any], secret: str | None = None, smdp_key: str = ""
     ) -> Carrier:
-        """Replace members of a carrier, and the API key of its platform unless `secret` is None; admins do."""
+        """Replace members of a carrier, and the API key of its platform unless `secret` is None; admins do.
+
+        With a new `smdp` comes its key.
+        """
         carrier = await self.carrier(act.principal, carrier_id)
         _admins_only(act.principal, "carriers are changed by an admin of this server")
         changed = replace(carrier, **changes)
         if secret is not None:
             changed = replace(changed, platform=await self._sealed(carrier.name, changed.platform, secret))
+        if "smdp" in changes:
+            changed = replace(changed, smdp=await self._with_key(carrier.name, changed.smdp, smdp_key))
+        _one_source(changed)
         return await self._store.change_carrier(act, changed)
 
     async def add_enterprise(self, act: Act, name: str, lead_id: int, plans: Plans) -> Enterprise:
@@ -197,6 +215,19 @@ class Desk:
             return replace(platform, secret_sealed=None)
         wrapped = await self._vault.wrap(secret.encode(), platform_secret_context(name))
         return replace(platform, secret_sealed=wrapped)
+
+    async def _with_key(self, name: str, smdp: SmdpAccess | None, key: str) -> SmdpAccess | None:
+        if smdp is None:
+            return None
+        return replace(smdp, key_sealed=await self._vault.wrap(key.encode(), smdp_key_context(name)))
+
+
+def _one_source(carrier: Carrier) -> None:
+    if carrier.smdp is not None and carrier.operator_id is not None:
+        text = (
+            "profiles lie either with an operator of this server (operatorId) or at an SM-DP+ of the carrier's (smdp)"
+        )
+        raise BadTerms(f"{text}: give one of them, and null for the other")
 
 
 def _agreed(partnership: Partnership, side: Principal, *, agrees: bool | None, new_terms: bool) -> Partnership:

@@ -42,6 +42,25 @@ class PlatformAccess:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SmdpAccess:
+    """How a carrier's own SM-DP+ is reached over ES2+, and how it reaches us. Certificates are PEM.
+
+    We call `base_url` as the function requester `requester_id` with `certificate` (leaf first), whose key is wrapped;
+    its TLS certificate must come from `ca`. `address` goes into activation codes where its answers name none. It
+    reports downloads with `caller_certificate`, by whose SHA-256 it is known; both are empty where it reports none.
+    """
+
+    base_url: str
+    requester_id: str
+    certificate: str
+    ca: str
+    address: str
+    caller_certificate: str = ""
+    caller: bytes | None = None
+    key_sealed: bytes | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Plans:
     """Where SIMs of one enterprise go on one carrier's platform, in that platform's own names."""
 
@@ -55,7 +74,8 @@ class Carrier:
     """A mobile operator that takes part in swaps.
 
     `operator_id` is the tenant of our SM-DP+ whose stock holds its profiles, of `profile_type`; None where we hold no
-    stock of it. `inventory_account` is where its platform keeps SIMs that belong to no enterprise.
+    stock of it. `smdp` is an SM-DP+ of its own that has them instead. `inventory_account` is where its platform keeps
+    SIMs that belong to no enterprise.
     """
 
     id: int
@@ -65,6 +85,7 @@ class Carrier:
     operator_id: int | None = None
     profile_type: str = ""
     inventory_account: str = ""
+    smdp: SmdpAccess | None = None
     version: int = 0
 
 

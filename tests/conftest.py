@@ -8,6 +8,7 @@ import sys
 from hypothesis import settings
 
 pytest_plugins = ["tests.postgres_fixtures", "tests.server_fixtures", "tests.protocol_fixtures"]
+pytest_plugins += ["tests.foreign_fixtures", "tests.foreign_world"]
 
 settings.register_profile("project", settings(), deadline=None)
 settings.load_profile("project")

@@ -39,6 +39,14 @@ def database(postgres: EmbeddedPostgres) -> Iterator[str]:
 
 
 @pytest.fixture
+def other_database(postgres: EmbeddedPostgres) -> Iterator[str]:
+    """The address of another fresh, migrated database: that of somebody else's server."""
+    name = f"test_{next(_numbers)}"
+    yield postgres.create_database(name, template=_TEMPLATE)
+    postgres.drop_database(name)
+
+
+@pytest.fixture
 def empty_database(postgres: EmbeddedPostgres) -> Iterator[str]:
     """The address of a fresh database without a schema."""
     name = f"test_{next(_numbers)}"

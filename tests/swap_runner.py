@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import aiohttp
@@ -15,8 +16,10 @@ from eim.association import EimIdentity
 from hsm_mock import MockVault
 from server.clock import SystemClock
 from server.eim_wiring import eim_of
+from server.foreign_wiring import foreign_over
+from server.hints import Unheard
 from server.platform_lines import SharedLines
-from server.swap_wiring import Surroundings, swaps_of
+from server.swap_wiring import Surroundings, Waking, swaps_of
 from smdp.ordering import Ordering
 from smdp.policy import Policy
 from store.ordering import Orderings
@@ -34,8 +37,11 @@ async def main(database: str, pki_path: str, vault_path: str) -> None:
     pool, policy = await open_pool(database, 2), Policy(server_names=(SMDP,))
     assert pki.eim is not None
     identity = EimIdentity(eim_id=EIM, fqdn=EIM, signing_key=pki.eim.signing_key)
+    waking = Waking(pool, Unheard(), now)
+    foreign = await AsyncExitStack().enter_async_context(foreign_over(pool, vault, waking.of_card, now, 5.0))
     around = Surroundings(
         pool=pool,
+        foreign=foreign.profiles,
         vault=vault,
         ordering=Ordering(Orderings(pool), vault, policy, now),
         policy=policy,

@@ -27,7 +27,9 @@ from eim.operation import OperationKind
 from es9plus import messages
 from es9plus.server import Es9Plus
 from rsp.identifiers import Eid, Iccid
-from server.swap_wiring import Surroundings, Swaps, swaps_of
+from server.foreign_wiring import Foreign, foreign_over
+from server.hints import Unheard
+from server.swap_wiring import Surroundings, Swaps, Waking, swaps_of
 from simulator.exchange import Habits, Retries, trust
 from simulator.iot_card import IotCard
 from simulator.ipa import Ipa, IpaOptions
@@ -137,10 +139,13 @@ class SwapStage:
     registry: QuickRegistry
     seconds: Seconds
     policy: Policy
+    foreign: Foreign
     tenant_id: int
     lead: Operator
     operators: list[Operator] = field(default_factory=list)
     numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
+    others: dict[str, tuple[str, int]] = field(default_factory=dict)
+    """Where devices find servers that are not ours, by name."""
 
     @classmethod
     @asynccontextmanager
@@ -162,8 +167,14 @@ class SwapStage:
             seconds = seconds or Seconds()
             registry = QuickRegistry(session, seconds)
             parties = Tenancy(smdp.pool)
+            wrapped = around(smdp.pool)
+            waking = Waking(wrapped, Unheard(), clock.now)
+            foreign = await stack.enter_async_context(
+                foreign_over(wrapped, material.vault, waking.of_card, clock.now, 5.0)
+            )
             around_swaps = Surroundings(
-                pool=around(smdp.pool),
+                pool=wrapped,
+                foreign=foreign.profiles,
                 vault=material.vault,
                 ordering=smdp.ordering,
                 policy=policy,
@@ -187,6 +198,7 @@ class SwapStage:
                 registry=registry,
                 seconds=seconds,
                 policy=policy,
+                foreign=foreign,
                 tenant_id=enterprise.id,
                 lead=lead,
                 operators=[lead],
@@ -243,7 +255,7 @@ class SwapStage:
             card,
             network,
             tls=trust(self.eim.ca_file()),
-            addresses={EIM: ("127.0.0.1", self.eim.port), SMDP: ("127.0.0.1", self.eim.smdp_port)},
+            addresses={EIM: ("127.0.0.1", self.eim.port), SMDP: ("127.0.0.1", self.eim.smdp_port), **self.others},
             habits=Habits(pause=_no_pause, retries=Retries(attempts=1), interfere=losses),
             options=IpaOptions(result_retries=Retries(attempts=2)),
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import secrets
 import ssl
 import tempfile
@@ -48,6 +49,27 @@ def client_context(ca: Path | None, certificate: Path | None = None, key: Path |
     if certificate is not None:
         context.load_cert_chain(certificate, key)
     return context
+
+
+def admit(context: ssl.SSLContext, certificate: str) -> None:
+    """Let a client with exactly this certificate (PEM) in, whoever issued it; takes effect on the next connection.
+
+    Who it is, and whether it still may call, is for the function to find out. Raises BadTls.
+    """
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    try:
+        context.load_verify_locations(cadata=certificate)
+    except (ssl.SSLError, ValueError):
+        raise BadTls("the certificate is no certificate in PEM") from None
+
+
+def fingerprint(certificate: str) -> bytes:
+    """SHA-256 of the first certificate of a PEM text. Raises BadTls."""
+    end = certificate.find(ssl.PEM_FOOTER)
+    try:
+        return hashlib.sha256(ssl.PEM_cert_to_DER_cert(certificate[: end + len(ssl.PEM_FOOTER)].strip())).digest()
+    except ValueError:
+        raise BadTls("the certificate is no certificate in PEM") from None
 
 
 class BadTls(ValueError):  # noqa: N818 -- the name is the outcome, as in rsp.errors

@@ -114,6 +114,10 @@ class SmDs:
             self._resumed.clear()
         self._troubles.setdefault(function, []).extend([trouble] * times)
 
+    def forget_troubles(self) -> None:
+        """Let everything go well from now on."""
+        self._troubles.clear()
+
     def resume(self) -> None:
         """Do and answer what is held."""
         self._resumed.set()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -24,6 +24,8 @@ from smdp.ordering import ConfirmOrder, DownloadOrder, Ordering
 from smdp.policy import Policy
 from smdp.ports import ClaimedMessage
 from smdp.progress import KIND
+from smdp.recovery import VendorFunctions
+from store.ordering import Orderings
 from store.outbox import Outbox
 from tests.protocol_stage import NAME, Clock, Material, Ordered, Stage
 from transport.client import GsmaClient
@@ -81,20 +83,24 @@ class EventStage:
     stage: Stage
     smds: SmDs
     sender: Sender
+    vendor: VendorFunctions
 
     @classmethod
     @asynccontextmanager
     async def opened(cls, database: str, material: Material, clock: Clock) -> AsyncIterator[EventStage]:
         """The SM-DS is a root; `smds_hosts` lists it and nobody else."""
         policy = Policy(server_names=(NAME,), smds=SmdsPolicy(hosts=frozenset({SMDS}), roots=frozenset({ROOT})))
-        async with (
-            SmDs(issuers(material.pki), address=SMDS) as smds,
-            es12_session(material.pki, smds) as http,
-            Stage.opened(database, material, clock, policy, es12_client(http)) as stage,
-        ):
+        async with SmDs(issuers(material.pki), address=SMDS) as smds, AsyncExitStack() as stack:
+            client = es12_client(await stack.enter_async_context(es12_session(material.pki, smds)))
+            stage = await stack.enter_async_context(Stage.opened(database, material, clock, policy, client))
             kinds = {KIND: _taken, REMOVAL_KIND: EventRemovals(stage.events).send}
             at_once = Pace(first_seconds=0.0, longest_seconds=0.0)
-            yield cls(stage=stage, smds=smds, sender=Sender(Outbox(stage.pool), kinds, at_once))
+            yield cls(
+                stage=stage,
+                smds=smds,
+                sender=Sender(Outbox(stage.pool), kinds, at_once),
+                vendor=VendorFunctions(Orderings(stage.pool), policy, clock.now, client),
+            )
 
     async def linked(self, eid: Eid, tenant_id: int | None = None) -> Ordered:
         """A profile ordered for a card."""

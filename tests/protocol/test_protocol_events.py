@@ -122,6 +122,7 @@ async def test_lost_registration_leaves_nothing_behind(at: EventStage, trouble: 
     at.smds.fail_next("registerEvent", trouble)
     with refuses(Status.SMDS_UNREACHABLE):
         await at.confirm(ordered, call_id="again")
+    assert (await at.rows(ordered), await at.unsent()) == (["withdrawing"], 1)
     await untouched(at, ordered, card)
     assert (await at.confirm(ordered, call_id="again")).matching_id == at.smds.events(card.eid)[0][0]
 
@@ -145,6 +146,8 @@ async def test_refused_registration_leaves_nothing_behind(at: EventStage, refusa
     at.smds.fail_next("registerEvent", refusal)
     with refuses(answer):
         await at.confirm(ordered)
+    foreign = refusal is Status.EVENT_REGISTERED_ALREADY
+    assert (await at.rows(ordered), await at.unsent()) == ((["withdrawn"], 0) if foreign else (["withdrawing"], 1))
     await untouched(at, ordered, card)
 
 

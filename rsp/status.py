@@ -119,6 +119,16 @@ class Status(Enum):
     PPR_NOT_ALLOWED = "8.2.8", "1.2", "The profile policy rules are not allowed on this eUICC."
     METADATA_MISMATCH = "8.2.9", "3.11", "The profile metadata differs from what was shown."
     BPP_EXECUTION_ERROR = "8.2.10", "4.2", "The eUICC could not install the bound profile package."
+    ENTERPRISE_UNSUPPORTED = "8.2.13", "3.1", "The eUICC or device does not take enterprise profiles."
+    ENTERPRISE_RULES_NOT_ALLOWED = "8.2.13", "1.2", "The enterprise rules of the profile are not allowed here."
+    ENTERPRISE_PROFILE_REFUSED = "8.2.13", "3.8", "Enterprise rules of the eUICC refuse this profile."
+    ENTERPRISE_OID_MISMATCH = "8.2.13", "3.12", "The eUICC belongs to another enterprise."
+    LPA_PROXY_UNSUPPORTED = "8.2.14", "3.1", "The eUICC or device does not support the LPA proxy of the profile."
+    METADATA_REFUSED = "8.2.9", "3.8", "The device refuses the profile metadata: a name is empty."
+    RPM_REFUSED = "8.8.6", "3.8", "The device or its user does not allow this remote management."
+    RPM_PACKAGE_INVALID = "8.8.6", "2.1", "The device cannot read the RPM package."
+    RPM_EXECUTION_ERROR = "8.8.6", "4.2", "The eUICC could not load the RPM package."
+    DEVICE_CHANGE_STOPPED = "8.10.3", "4.3", "The user gave the device change up."
 
 
 ES9_INTEGERS: dict[str, dict[Status, int]] = {

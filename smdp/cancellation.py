@@ -22,14 +22,28 @@ from smdp.session import Session, SessionChange, SessionEvent, SessionState
 
 _RACES = 5
 
-RESUMABLE = frozenset({1, 2})
-"""postponed and timeout: the order stays as it is and may be tried again. Every other reason is final."""
+RESUMABLE = frozenset({1, 2, 16})
+"""postponed, timeout, and sessionAborted of v3: the order stays as it is and may be tried again. Any other is final."""
 
 REASON_STATUS = {
     0: Status.END_USER_REJECTED,
     3: Status.PPR_NOT_ALLOWED,
     4: Status.METADATA_MISMATCH,
     5: Status.BPP_EXECUTION_ERROR,
+    # From v3 on; what has no status of its own, undefinedReason (127) among it, is an execution error.
+    17: Status.ENTERPRISE_UNSUPPORTED,
+    18: Status.ENTERPRISE_RULES_NOT_ALLOWED,
+    19: Status.ENTERPRISE_PROFILE_REFUSED,
+    20: Status.ENTERPRISE_OID_MISMATCH,
+    21: Status.ENTERPRISE_PROFILE_REFUSED,
+    22: Status.ENTERPRISE_PROFILE_REFUSED,
+    23: Status.LPA_PROXY_UNSUPPORTED,
+    24: Status.RPM_REFUSED,
+    25: Status.METADATA_REFUSED,
+    27: Status.RPM_REFUSED,
+    28: Status.RPM_PACKAGE_INVALID,
+    29: Status.RPM_EXECUTION_ERROR,
+    30: Status.DEVICE_CHANGE_STOPPED,
 }
 _OVER = frozenset({SessionState.ENDED, SessionState.REPORTED})
 

@@ -46,8 +46,11 @@ class Wallet:
         return self._by_ci.get(ci_key_id)
 
     def curve_of(self, ci_key_id: bytes) -> Curve:
-        """The curve of the keys under a trusted CI. KeyError when the CI is trusted no longer."""
-        return self._trusted[ci_key_id]
+        """The curve of the keys under a trusted CI. Raises Refused when it was taken away since a session began."""
+        curve = self._trusted.get(ci_key_id)
+        if curve is None:
+            raise Refused(Status.CI_UNKNOWN, "The CI of this session is trusted no longer.")
+        return curve
 
     def choose(self, info: EuiccInfo1) -> Choice:
         """First what the eUICC signs with, in its order of preference; then what it can verify of ours.

@@ -12,7 +12,7 @@ from crypto.agreement import BadPoint, read_point
 from crypto.certificates import CertificateRejected, TrustStore
 from crypto.signatures import BadSignature, verify
 from rsp import es10
-from rsp.errors import Malformed
+from rsp.errors import Malformed, Refused
 from rsp.identifiers import Eid, TransactionId
 from rsp.status import Status
 from smdp.credentials import Wallet
@@ -170,7 +170,7 @@ class Notifications:
                 notification.signature,
                 notification.signed,
             )
-        except (BadSignature, BadPoint, KeyError):
+        except (BadSignature, BadPoint, Refused):
             return _unverified(pending, "bad-signature"), None
         installed = isinstance(notification.result, es10.Installed)
         verdict = Verdict(

@@ -105,7 +105,10 @@ def _members(body: bytes, tag: int) -> Mapping[int, Tlv]:
     called = _called(body)
     if called.tag != tag:
         raise Malformed(f"expected function {tag:X}, found {called.tag:X}")
-    return called.members()
+    members = called.members()
+    if 0x00 in members:
+        raise Malformed(f"tag 00 is no member of {tag:X}: use definite lengths, and nothing between the members")
+    return members
 
 
 def _member(members: Mapping[int, Tlv], tag: int, name: str) -> Tlv:

@@ -30,6 +30,7 @@ from simulator.es10b import (
     read_transaction_id,
 )
 from simulator.installer import BppReceiver, DownloadContext, InstallationFailed, ReceivedProfile
+from simulator.mangling import curve_for, extra_members, mangled
 from simulator.misbehaviour import InstallFailure, Misbehaviour
 from simulator.notifications import Event, Notification
 from simulator.profiles import Profile, ProfileState
@@ -90,7 +91,7 @@ class Card(LocalManagement):
             answer = self._authenticate(outer)
         except (Rejected, ValueError) as error:
             return self._refusal(0xBF38, transaction_id, error, AuthenticateError.UNDEFINED)
-        return answer[: len(answer) // 2] if Misbehaviour.TRUNCATED_RESPONSE in self.misbehave else answer
+        return mangled(answer, self.misbehave)
 
     def _refusal(self, tag: int, transaction_id: bytes, error: Exception, default: IntEnum) -> bytes:
         self.last_fault = str(error)
@@ -156,7 +157,7 @@ class Card(LocalManagement):
             0x84: Misbehaviour.WRONG_SERVER_CHALLENGE,
         }
         echoed = [spoil(found[tag].raw) if fault in self.misbehave else found[tag].raw for tag, fault in faults.items()]
-        return tlv.wrap(0x30, *echoed, self.get_euicc_info2(), parameters.raw)
+        return tlv.wrap(0x30, *echoed, self.get_euicc_info2(), parameters.raw, extra_members(self.misbehave))
 
     def _signed_by(self, session: _Session, fault: Misbehaviour, *parts: bytes) -> bytes:
         signature = ecc.sign(session.credentials.private_key, *parts)
@@ -179,7 +180,7 @@ class Card(LocalManagement):
         outer = tlv.read_only(request, 0xBF21)
         transaction_id = read_transaction_id(outer)
         try:
-            return self._prepare(outer)
+            return mangled(self._prepare(outer), self.misbehave)
         except (Rejected, ValueError) as error:
             return self._refusal(0xBF21, transaction_id, error, DownloadError.UNDEFINED)
 
@@ -250,7 +251,7 @@ class Card(LocalManagement):
         known = stored is not None and offered is not None and ecc.public_point(stored) == offered.value
         if stored is not None and known and Misbehaviour.NEW_ONE_TIME_KEY not in self.misbehave:
             return stored
-        fresh = ecc.one_time_key(binding.key.curve, self.random)
+        fresh = ecc.one_time_key(curve_for(binding.key.curve, self.misbehave), self.random)
         self.memory.one_time_keys[binding.owner_oid] = fresh
         return fresh
 
@@ -265,6 +266,7 @@ class Card(LocalManagement):
             tlv.wrap(0x80, transaction_id),
             tlv.wrap(ecc.ONE_TIME_KEY_TAG, ecc.public_point(one_time_key)),
             *(entry.raw for entry in hash_cc),
+            extra_members(self.misbehave),
         )
         signature = self._signed_by(session, Misbehaviour.WRONG_SIGNATURE2, euicc_signed, signature2)
         return tlv.wrap(0xBF21, tlv.wrap(0xA0, euicc_signed, signature))
@@ -339,9 +341,10 @@ class Card(LocalManagement):
         owner = tlv.wrap(0x81, tlv.oid_to_bytes(session.server.owner_oid))
         if Misbehaviour.WRONG_CANCEL_OID in self.misbehave:
             owner = spoil(owner)
-        signed = tlv.wrap(0x30, tlv.wrap(0x80, transaction_id), owner, tlv.wrap_integer(0x82, reason))
+        parts = (tlv.wrap(0x80, transaction_id), owner, tlv.wrap_integer(0x82, reason), extra_members(self.misbehave))
+        signed = tlv.wrap(0x30, *parts)
         signature = self._signed_by(session, Misbehaviour.WRONG_CANCEL_SIGNATURE, signed)
-        return tlv.wrap(0xBF41, tlv.wrap(0xA0, signed, signature))
+        return mangled(tlv.wrap(0xBF41, tlv.wrap(0xA0, signed, signature)), self.misbehave)
 
     # Persistence -------------------------------------------------------------------------------------------------
 

@@ -21,13 +21,24 @@ class Misbehaviour(Enum):
     FORGED_EUICC = auto()
     """The eUICC certificate names the real EUM, which never signed it."""
     TRUNCATED_RESPONSE = auto()
-    """The answer of AuthenticateServer ends half way."""
+    """Answers of AuthenticateServer, PrepareDownload and CancelSession end half way; so with the next five."""
+    TRAILING_BYTES = auto()
+    INDEFINITE_LENGTH = auto()
+    """The outermost length is not told; two zero octets end the answer."""
+    OVERSIZED_LENGTH = auto()
+    """The outermost length announces two gigabytes."""
+    LONG_LENGTHS = auto()
+    """The outermost length takes more octets than it needs: BER, not DER, and no server has to mind."""
+    UNKNOWN_MEMBERS = auto()
+    """What is signed holds a member of a later version, which no server has to mind."""
     REFUSE_AUTHENTICATION = auto()
     WRONG_SIGNATURE2 = auto()
     WRONG_TRANSACTION_ID2 = auto()
     """In EUICCSigned2, correctly signed."""
     NEW_ONE_TIME_KEY = auto()
     """The stored one-time key is forgotten although the server asks for it."""
+    OTHER_CURVE = auto()
+    """The one-time key is on the other curve."""
     REFUSE_DOWNLOAD = auto()
     FAIL_INSTALL_MEMORY = auto()
     FAIL_INSTALL_INTERRUPTED = auto()

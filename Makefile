@@ -1,7 +1,7 @@
 # `make` lists the verbs; `make lint test` is what continuous integration runs.
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test lint bench run docs lock
+.PHONY: help setup demo test lint fuzz bench run docs lock
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -27,6 +27,9 @@ lint: $(READY) ## style, format, types and import rules
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy $(wildcard $(PACKAGES)) tests tools
 	$(BIN)/lint-imports
+
+fuzz: $(READY) ## broken messages for every reader and a whole server; make fuzz ARGS="--inputs 100000"
+	$(BIN)/python tools/fuzz.py $(ARGS)
 
 bench: $(READY) ## measure downloads per second and what they cost
 	$(BIN)/python tools/bench.py $(ARGS)

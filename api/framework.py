@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 from uuid import uuid4
 
 import msgspec
@@ -17,14 +17,16 @@ from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler, Middleware
 
 from api.authentication import Keys, authenticated, permit
-from api.operation import AnyOperation, Nothing, Request
+from api.operation import AnyOperation, Body, Nothing, Request
 from api.problems import Problem, problem_of, response
 from api.repetition import KeptAnswer, RequestKey, Requests, claimed, request_key
+from rsp.errors import Malformed
 from tenancy.principal import Act
 from transport.functions import Gate, Limits, Turned, read_body
 from transport.metrics import HttpMetrics
 from transport.throttle import Throttle
 
+_B = TypeVar("_B", bound=Body)
 _log = structlog.get_logger("api")
 
 CORRELATOR = "x-correlator"
@@ -146,7 +148,17 @@ def _kept(operation: AnyOperation, view: Any) -> KeptAnswer:
 def _body(operation: AnyOperation, raw: bytes) -> Any:
     if operation.body is Nothing and not raw:
         return Nothing()
-    return msgspec.json.decode(raw, type=operation.body)
+    return parse_body(operation.body, raw)
+
+
+def parse_body(kind: type[_B], raw: bytes) -> _B:
+    """A request body as its type. Raises msgspec.DecodeError, or Malformed for what is not even JSON text."""
+    try:
+        return msgspec.json.decode(raw, type=kind)
+    except UnicodeDecodeError:
+        raise Malformed("The body is not UTF-8 text.") from None
+    except RecursionError:
+        raise Malformed("The body is nested too deeply.") from None
 
 
 def _query(operation: AnyOperation, http: web.Request) -> Any:

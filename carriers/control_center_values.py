@@ -58,7 +58,7 @@ def read_facts(members: Mapping[str, Any], inventory_account: str, read_at: date
     if raw == IN_STOCK and (not inventory_account or account == inventory_account):
         state = SimState.INVENTORY
     return SimFacts(
-        iccid=Iccid.parse(members["iccid"]),
+        iccid=_iccid(members["iccid"]),
         account=account,
         rate_plan=_text(members, "ratePlan"),
         communication_plan=_text(members, "communicationPlan"),
@@ -105,6 +105,12 @@ def refusal(status: int, members: Mapping[str, Any]) -> PlatformRefused:
         hint = "no answer of the platform's API: base_url is the API host's, for example https://host/rws/api/v1"
         return PlatformRefused(f"http_{status}", message or hint, permanent=False)
     return PlatformRefused(code, message, permanent=status in (400, 404) and code not in PASSING_CODES)
+
+
+def _iccid(value: object) -> Iccid:
+    if not isinstance(value, str):
+        raise TypeError("the platform's iccid is no text")
+    return Iccid.parse(value)
 
 
 def _text(members: Mapping[str, Any], name: str) -> str:

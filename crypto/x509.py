@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -133,7 +134,11 @@ def read_whole(der: bytes) -> Certificate:
     if len(der) > _MAX_LENGTH:
         raise BadCertificate(f"a certificate has at most {_MAX_LENGTH} bytes, this one has {len(der)}")
     try:
-        return _read(der, x509.load_der_x509_certificate(der))
+        with warnings.catch_warnings():
+            # The library grumbles at negative serial numbers and long names. Cards in the field have them, and what
+            # matters here is judged here.
+            warnings.simplefilter("ignore", UserWarning)
+            return _read(der, x509.load_der_x509_certificate(der))
     except BadCertificate:
         raise
     except UnsupportedCurve as error:

@@ -84,7 +84,7 @@ class CardImage:
                 check_profile_elements=bool(state["check_profile_elements"]),
                 memory=_memory_in(state["memory"]),
             )
-        except (KeyError, TypeError, AttributeError) as error:
+        except (KeyError, TypeError, AttributeError, RecursionError) as error:
             raise ValueError("this is not the state of a card: make the card again") from error
 
 

@@ -128,6 +128,7 @@ async def test_a_refused_request_frees_its_key(admin: ApiCaller) -> None:
         (b"{", (400, "malformed")),
         (b"[]", (400, "malformed")),
         (b"\xff\xfe", (400, "malformed")),
+        (b'{"name":"carrier-\xff","role":"both"}', (400, "malformed")),
         ({"name": "n"}, (400, "malformed")),
         (carrier_body("n", surplus=1), (400, "malformed")),
         (carrier_body("n", "boss"), (400, "malformed")),

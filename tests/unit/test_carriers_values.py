@@ -69,6 +69,12 @@ def test_status_and_billing_are_told_apart(raw: str, state: SimState, billable: 
     assert (facts.state, facts.billable, facts.raw_state) == (state, billable, raw)
 
 
+@pytest.mark.parametrize("iccid", [[], {}, 8900012345678901234, None, True])
+def test_an_iccid_that_is_no_text_is_no_answer(iccid: object) -> None:
+    with pytest.raises(TypeError):
+        read_facts({**DETAILS, "iccid": iccid}, "", NOW)
+
+
 @pytest.mark.parametrize(
     ("inventory", "state"),
     [("100020620", SimState.INVENTORY), ("", SimState.INVENTORY), ("100020621", SimState.ALLOCATED)],

@@ -356,3 +356,10 @@ def test_altered_eum_never_passes_and_never_crashes(data: st.DataObject) -> None
     altered = EUM.der[:position] + bytes((EUM.der[position] ^ change,)) + EUM.der[position + 1 :]
     with pytest.raises(CertificateRejected):
         TrustStore([CI.der]).verify_euicc(altered, EUICC.der, NOW)
+
+
+@pytest.mark.parametrize("name", ["found-negative-serial", "found-long-name"])
+def test_what_the_library_only_grumbles_at_is_read(name: str) -> None:
+    """Negative serial numbers are on cards in the field; a name of 100 letters does no harm either."""
+    certificate = (Path(__file__).parents[1] / "fuzz" / "corpus" / "certificate" / name).read_bytes()
+    assert parse_certificate(certificate).der == certificate

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
 from typing import Protocol
 
@@ -22,11 +22,22 @@ class Statistics(Protocol):
         """How many orders stand in each state."""
 
     async def notifications_by_outcome(self) -> Mapping[str, int]:
-        """How many kept notifications came to each outcome; `pending` for those not judged."""
+        """How many judged notifications came to each outcome."""
+
+    async def pending_notifications(self) -> int:
+        """How many kept notifications are not judged."""
+
+
+_REST = 1000
+"""How many times as long as a count took it is left alone: all of them together cost a thousandth of a core each."""
 
 
 class Gauges:
-    """Reads the counts and shows them."""
+    """Reads the counts and shows them.
+
+    To count whole tables takes the longer the more they hold, so that is done the more seldom: 0.1 s for a million
+    orders means that those gauges are up to 100 s old.
+    """
 
     def __init__(
         self,
@@ -40,6 +51,7 @@ class Gauges:
         self._outbox = outbox
         self._expiry = _expiries(pki)
         self._now = now
+        self._due: dict[str, datetime] = {}
         self._orders = _gauge(registry, "smdp_orders", "Orders by state.", ("state",))
         self._notifications = _gauge(registry, "smdp_notifications", "Notifications kept, by outcome.", ("outcome",))
         self._depth = _gauge(registry, "smdp_outbox_messages", "Messages not yet delivered.", ())
@@ -47,20 +59,36 @@ class Gauges:
         self._valid = _gauge(registry, "smdp_certificate_valid_seconds", "Time until expiry.", ("certificate",))
 
     async def refresh(self) -> int:
-        """Set every gauge anew. Always 0: there is nothing left to do at once. Raises Unavailable."""
-        orders = await self._statistics.orders_by_state()
-        for state in OrderState:
-            self._orders.labels(state.value).set(orders.get(state.value, 0))
-        # Of all outcomes only `pending` can become empty again, and then no row speaks of it.
-        outcomes = {"pending": 0, **await self._statistics.notifications_by_outcome()}
-        for outcome, count in outcomes.items():
-            self._notifications.labels(outcome).set(count)
-        depth, age = await self._outbox.depth()
-        self._depth.set(depth)
-        self._age.set(age)
+        """Set every gauge anew whose time has come. Always 0: nothing is left to do at once. Raises Unavailable."""
+        await self._seldom("orders", self._count_orders)
+        await self._seldom("notifications", self._count_notifications)
+        await self._seldom("outbox", self._count_messages)
+        self._notifications.labels("pending").set(await self._statistics.pending_notifications())
         for name, moment in self._expiry.items():
             self._valid.labels(name).set((moment - self._now()).total_seconds())
         return 0
+
+    async def _seldom(self, name: str, count: Callable[[], Awaitable[None]]) -> None:
+        started = self._now()
+        if started < self._due.get(name, started):
+            return
+        await count()
+        ended = self._now()
+        self._due[name] = ended + (ended - started) * _REST
+
+    async def _count_orders(self) -> None:
+        orders = await self._statistics.orders_by_state()
+        for state in OrderState:
+            self._orders.labels(state.value).set(orders.get(state.value, 0))
+
+    async def _count_notifications(self) -> None:
+        for outcome, count in (await self._statistics.notifications_by_outcome()).items():
+            self._notifications.labels(outcome).set(count)
+
+    async def _count_messages(self) -> None:
+        depth, age = await self._outbox.depth()
+        self._depth.set(depth)
+        self._age.set(age)
 
 
 def _gauge(registry: CollectorRegistry, name: str, text: str, labels: tuple[str, ...]) -> Gauge:

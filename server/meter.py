@@ -49,7 +49,7 @@ class ServerMeter:
         Raises Unavailable when notifications stay unjudged for two minutes.
         """
         end = monotonic() + _LONGEST_SECONDS
-        while (await self._counts.notifications_by_outcome()).get("pending"):
+        while await self._counts.pending_notifications():
             if monotonic() > end:
                 raise Unavailable("the worker does not come to the end of its work: is it running?")
             await asyncio.sleep(_LOOK_SECONDS)

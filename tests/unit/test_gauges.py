@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -21,13 +22,25 @@ class Counted:
     def __init__(self) -> None:
         self.orders: Mapping[str, int] = {}
         self.notifications: Mapping[str, int] = {}
+        self.pending = 0
+        self.clock = NOW
+        self.count_seconds = 0.0
+        self.counts = 0
         self.unsent = (0, 0.0)
 
+    def now(self) -> datetime:
+        return self.clock
+
     async def orders_by_state(self) -> Mapping[str, int]:
+        self.counts += 1
+        self.clock += timedelta(seconds=self.count_seconds)
         return self.orders
 
     async def notifications_by_outcome(self) -> Mapping[str, int]:
         return self.notifications
+
+    async def pending_notifications(self) -> int:
+        return self.pending
 
     async def depth(self) -> tuple[int, float]:
         return self.unsent
@@ -50,17 +63,17 @@ async def gauges(tmp_path: Path) -> tuple[Gauges, Counted, CollectorRegistry]:
     vault = fresh_vault(tmp_path)
     pki = await init(tmp_path / "pki", vault, names=NAMES, curves=[Curve.P256], now=NOW)
     counted, registry = Counted(), CollectorRegistry()
-    return Gauges(registry, counted, counted, pki, lambda: NOW), counted, registry
+    return Gauges(registry, counted, counted, pki, counted.now), counted, registry
 
 
 async def test_notifications_that_were_judged_are_no_longer_pending(
     gauges: tuple[Gauges, Counted, CollectorRegistry],
 ) -> None:
     shown, counted, registry = gauges
-    counted.notifications = {"pending": 3}
+    counted.pending = 3
     await shown.refresh()
     assert registry.get_sample_value("smdp_notifications", {"outcome": "pending"}) == 3
-    counted.notifications = {"installed": 3}
+    counted.pending, counted.notifications = 0, {"installed": 3}
     await shown.refresh()
     assert registry.get_sample_value("smdp_notifications", {"outcome": "pending"}) == 0
     assert registry.get_sample_value("smdp_notifications", {"outcome": "installed"}) == 3
@@ -92,3 +105,20 @@ async def test_every_certificate_in_use_shows_its_time_left(
         if sample.name == "smdp_certificate_valid_seconds"
     }
     assert {name: round(days) for name, days in left.items()} == {"DPauth": 3650, "DPpb": 3650, "DPtls": 398}
+
+
+async def test_what_takes_long_to_count_is_counted_seldom(gauges: tuple[Gauges, Counted, CollectorRegistry]) -> None:
+    shown, counted, registry = gauges
+    counted.count_seconds, counted.orders, counted.pending = 0.1, {"released": 1_000_000}, 5
+    await shown.refresh()
+    counted.orders, counted.pending = {"released": 999_999}, 6
+    for _ in range(19):
+        counted.clock += timedelta(seconds=5)
+        await shown.refresh()
+    assert counted.counts == 1
+    assert registry.get_sample_value("smdp_orders", {"state": "released"}) == 1_000_000
+    assert registry.get_sample_value("smdp_notifications", {"outcome": "pending"}) == 6
+    counted.clock += timedelta(seconds=5)
+    await shown.refresh()
+    assert counted.counts == 2
+    assert registry.get_sample_value("smdp_orders", {"state": "released"}) == 999_999

@@ -10,7 +10,7 @@ from es9plus.requests import CardResponse, InitiateAuthentication
 from rsp import tlv
 from rsp.errors import Malformed
 from rsp.identifiers import TransactionId
-from rsp.json_binding import decode_base64, encode_base64, execution_header
+from rsp.json_binding import base64_bytes, decode_base64, execution_header
 from smdp.downloads import Authenticated, Initiated
 
 PREFIX = "/gsma/rsp2/es9plus"
@@ -104,10 +104,10 @@ def initiated(answer: Initiated) -> bytes:
     ) % (
         _SUCCESS,
         _hex(answer.transaction_id),
-        _b64(answer.server_signed1),
-        _b64(answer.server_signature1),
-        _b64(tlv.wrap(0x04, answer.ci_key_id)),
-        _b64(answer.certificate),
+        base64_bytes(answer.server_signed1),
+        base64_bytes(answer.server_signature1),
+        base64_bytes(tlv.wrap(0x04, answer.ci_key_id)),
+        base64_bytes(answer.certificate),
     )
 
 
@@ -119,10 +119,10 @@ def authenticated(answer: Authenticated) -> bytes:
     ) % (
         _SUCCESS,
         _hex(answer.transaction_id),
-        _b64(answer.metadata),
-        _b64(answer.smdp_signed2),
-        _b64(answer.smdp_signature2),
-        _b64(answer.certificate),
+        base64_bytes(answer.metadata),
+        base64_bytes(answer.smdp_signed2),
+        base64_bytes(answer.smdp_signature2),
+        base64_bytes(answer.certificate),
     )
 
 
@@ -131,7 +131,7 @@ def bound(transaction_id: TransactionId, package: bytes) -> bytes:
     return b'{"header":%b,"transactionId":"%b","boundProfilePackage":"%b"}' % (
         _SUCCESS,
         _hex(transaction_id),
-        _b64(package),
+        base64_bytes(package),
     )
 
 
@@ -142,7 +142,3 @@ def cancelled() -> bytes:
 
 def _hex(transaction_id: TransactionId) -> bytes:
     return str(transaction_id).encode()
-
-
-def _b64(data: bytes) -> bytes:
-    return encode_base64(data).encode()

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 
@@ -32,9 +33,8 @@ class BadVaultFile(ValueError):  # noqa: N818 -- the name is the outcome
     """The file is not a vault of ours."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Stamp:
-    """What tells one state of a file from another without reading it."""
+class Stamp(NamedTuple):
+    """What tells one state of a file from another without reading it: a tuple, compared at every use of the vault."""
 
     inode: int
     size: int
@@ -43,7 +43,7 @@ class Stamp:
     @classmethod
     def of(cls, status: os.stat_result) -> Stamp:
         """The stamp of a stat result."""
-        return cls(inode=status.st_ino, size=status.st_size, modified_ns=status.st_mtime_ns)
+        return cls(status.st_ino, status.st_size, status.st_mtime_ns)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

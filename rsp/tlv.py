@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 
 import msgspec
 
@@ -11,6 +12,8 @@ from rsp.errors import Malformed
 _MAX_TAG_BYTES = 3
 _MAX_LENGTH_BYTES = 4
 _MAX_OID_BYTES = 128
+_REMEMBERED_HEADERS = 1024
+"""A download writes some forty headers, nearly all of them the same as those of the one before."""
 
 
 class Tlv(msgspec.Struct, frozen=True, gc=False):
@@ -117,6 +120,7 @@ def objects(data: bytes, offset: int = 0, end: int | None = None) -> Iterator[Tl
         offset = found.end
 
 
+@lru_cache(_REMEMBERED_HEADERS)
 def header(tag: int, length: int) -> bytes:
     """Tag and length octets, DER: the shortest definite form."""
     head = tag.to_bytes((tag.bit_length() + 7) // 8 or 1, "big")

@@ -87,7 +87,7 @@ def report(
         iccid=order.iccid.to_json(),
         profile_type=order.profile_type,
         eid=eid or str(order.eid or ""),
-        timestamp=at.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        timestamp=at.replace(tzinfo=None).isoformat(timespec="seconds") + "Z",
         point=point,
         status=status.name if status else "",
         result_data=result,

@@ -94,18 +94,17 @@ def _counted(column: ColumnElement[int], reset: ColumnElement[bool], name: str) 
     return case((reset, 0), else_=column) + parameter(name, Integer)
 
 
+_NO_ORDER: dict[str, object] = {
+    **dict.fromkeys(("order_id", "order_expected", "order_version", "order_state"), None),
+    **dict.fromkeys((f"order_{name}" for name in _ORDER_FLAGS), False),
+    **dict.fromkeys((f"order_{name}" for name in _ORDER_COUNTS), 0),
+    **dict.fromkeys((f"order_{name}" for name in ("awaiting", *_ORDER_KEPT, *_OF_THE_CARD, *_SEALED, *_BINDING)), None),
+}
+
+
 def order_arguments(change: OrderChange | None) -> dict[str, object]:
     """Parameters of `order_update`; for None they meet no row."""
-    values: dict[str, object] = {
-        "order_id": None,
-        "order_expected": None,
-        "order_version": None,
-        "order_state": None,
-    }
-    values |= dict.fromkeys((f"order_{name}" for name in _ORDER_FLAGS), False)
-    values |= dict.fromkeys((f"order_{name}" for name in _ORDER_COUNTS), 0)
-    optional = ("awaiting", *_ORDER_KEPT, *_OF_THE_CARD, *_SEALED, *_BINDING)
-    values |= dict.fromkeys((f"order_{name}" for name in optional), None)
+    values = dict(_NO_ORDER)
     if change is None:
         return values
     values |= {f"order_{name}": getattr(change, name) for name in _SEALED}
@@ -183,12 +182,17 @@ def _session_update() -> Update:
     )
 
 
+_SESSION_MEMBERS = tuple((f"session_{name}", name) for name in _SESSION_KEPT)
+_NO_SESSION: dict[str, object] = dict.fromkeys(
+    f"session_{name}" for name in (*_SESSION_KEPT, "transaction_id", "expected", "state")
+)
+
+
 def _session_arguments(change: SessionChange | None) -> dict[str, object]:
     """Parameters of the session's part; for None they meet no row."""
     if change is None:
-        names = (*_SESSION_KEPT, "transaction_id", "expected", "state")
-        return dict.fromkeys(f"session_{name}" for name in names)
-    values: dict[str, object] = {f"session_{name}": getattr(change, name) for name in _SESSION_KEPT}
+        return dict(_NO_SESSION)
+    values: dict[str, object] = {parameter: getattr(change, name) for parameter, name in _SESSION_MEMBERS}
     return values | {
         "session_transaction_id": change.transaction_id.value,
         "session_expected": change.expected.value,

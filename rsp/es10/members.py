@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 
 from rsp import tlv
 from rsp.errors import Malformed
@@ -12,6 +13,8 @@ from rsp.tlv import Tlv
 Version = tuple[int, int, int]
 
 _INTEGER_OCTETS = 8
+_REMEMBERED_BITS = 1024
+"""Cards of one make say the same of what they can do."""
 
 
 def member(members: Mapping[int, Tlv], tag: int, name: str) -> Tlv:
@@ -42,17 +45,21 @@ def version(found: Tlv) -> Version:
 
 def bit_string(found: Tlv) -> int:
     """A BIT STRING as a number in which bit n of the string counts 2 to the power of n."""
-    value = octets(found, "BIT STRING", 1, 64)
-    unused = value[0]
-    if unused > 7 or (len(value) == 1 and unused):
-        raise Malformed(f"BIT STRING under tag {found.tag:X} announces {unused} unused bits")
-    kept = (len(value) - 1) * 8 - unused
-    return sum(1 << n for n in range(kept) if value[1 + n // 8] & 0x80 >> n % 8)
+    return sum(1 << n for n in bit_numbers(found))
 
 
 def bit_numbers(found: Tlv | None) -> frozenset[int]:
-    bits = bit_string(found) if found else 0
-    return frozenset(n for n in range(bits.bit_length()) if bits >> n & 1)
+    """The numbers of the bits of a BIT STRING that are set; none where it is absent."""
+    return _bits(octets(found, "BIT STRING", 1, 64), found.tag) if found else frozenset()
+
+
+@lru_cache(_REMEMBERED_BITS)
+def _bits(value: bytes, tag: int) -> frozenset[int]:
+    unused = value[0]
+    if unused > 7 or (len(value) == 1 and unused):
+        raise Malformed(f"BIT STRING under tag {tag:X} announces {unused} unused bits")
+    kept = (len(value) - 1) * 8 - unused
+    return frozenset(n for n in range(kept) if value[1 + n // 8] & 0x80 >> n % 8)
 
 
 def transaction_id(members: Mapping[int, Tlv]) -> TransactionId:

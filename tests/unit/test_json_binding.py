@@ -1,6 +1,8 @@
 """The JSON binding's forms: what counts as base64, and the header of an answer."""
 
+import base64
 import json
+import re
 from contextlib import suppress
 
 import pytest
@@ -55,6 +57,18 @@ def test_what_is_no_base64_is_malformed_and_named(text: str) -> None:
 def test_any_text_is_base64_or_malformed(text: str) -> None:
     with suppress(Malformed):
         decode_base64(text, "euiccInfo1")
+
+
+@given(st.text(alphabet="AZaz09+/== \n-\u00e9", max_size=16))
+def test_what_is_taken_at_once_is_what_the_rule_allows(text: str) -> None:
+    """Alphabet, whole groups of four, padding at the end only; white space does not count (RFC 4648 section 4)."""
+    packed = re.sub(r"[ \t\r\n]", "", text)
+    allowed = len(packed) % 4 == 0 and re.fullmatch(r"[A-Za-z0-9+/]*={0,2}", packed)
+    if allowed:
+        assert decode_base64(text, "euiccInfo1") == base64.b64decode(packed)
+    else:
+        with pytest.raises(Malformed):
+            decode_base64(text, "euiccInfo1")
 
 
 def test_success_carries_nothing_but_its_status() -> None:

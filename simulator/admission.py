@@ -32,6 +32,11 @@ class Admission:
     check_profile_elements: bool
     misbehave: frozenset[Misbehaviour]
 
+    @property
+    def longest_segment(self) -> int:
+        """As `EuiccProperties` has it."""
+        return self.properties.longest_segment
+
     def admit(self, offered: ProfileMetadata) -> None:
         """Check the metadata of a profile that is about to be loaded."""
         if offered.profile_class == CLASS_TEST and not self.properties.accepts_test_profiles:

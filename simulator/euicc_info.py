@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from rsp import tlv
 from simulator import der
+from simulator.secure_messaging import MAX_SEGMENT
 
 # usim, isim, csim, milenage, cave, tuak128, tuak256, test algorithm, gba, mbms, javacard, multiple usim / isim, BER-TLV
 # files, linked files, GET IDENTITY, ECIES profiles A and B (TCA).
@@ -19,6 +20,8 @@ class EuiccProperties:
     """The fixed properties of a kind of eUICC; versions are 3 bytes major, minor, revision, capabilities bit numbers.
 
     `extra_info1` and `extra_info2` are raw TLVs appended to EUICCInfo1 and EUICCInfo2, as later versions do.
+    `longest_segment` bounds the segments of a package (bytes, tag and length included): 1020 by SGP.22 2.5.2, more on
+    cards in the field.
     """
 
     svn: bytes = b"\x02\x05\x00"
@@ -35,6 +38,7 @@ class EuiccProperties:
     root_smds_address: str = "lpa.ds.gsma.com"
     extra_info1: bytes = b""
     extra_info2: bytes = b""
+    longest_segment: int = MAX_SEGMENT
 
     @property
     def accepts_test_profiles(self) -> bool:

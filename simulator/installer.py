@@ -102,6 +102,10 @@ class KeyReuse(dict[str, list[str]]):
 class Target(Protocol):
     """What the installer asks of the card."""
 
+    @property
+    def longest_segment(self) -> int:
+        """The longest segment the card takes, in bytes with tag and length."""
+
     def admit(self, offered: ProfileMetadata) -> None:
         """Raise Failed when a profile with this metadata may not be installed."""
 
@@ -235,7 +239,7 @@ class BppReceiver:
 
     def _use(self, keys: SessionKeys) -> None:
         self._keys = keys
-        self._channel = SecureChannel(keys)
+        self._channel = SecureChannel(keys, self._target.longest_segment)
         self._place = 0
 
     def _begin_sequence(self, piece: bytes) -> None:

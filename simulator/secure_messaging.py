@@ -54,9 +54,10 @@ def derive_session_keys(secret: bytes, host_id: bytes, eid: bytes) -> SessionKey
 class SecureChannel:
     """Opens protected segments in the order they were made: one MAC chain, one counter for encrypted and plain ones."""
 
-    __slots__ = ("_chaining_value", "_counter", "_keys")
+    __slots__ = ("_chaining_value", "_counter", "_keys", "_longest")
 
-    def __init__(self, keys: SessionKeys) -> None:
+    def __init__(self, keys: SessionKeys, longest_segment: int = MAX_SEGMENT) -> None:
+        self._longest = longest_segment
         self._keys = keys
         self._chaining_value = keys.chaining_value
         self._counter = 0
@@ -79,8 +80,8 @@ class SecureChannel:
 
     def _authenticated(self, segment: tlv.Tlv) -> bytes:
         self._counter += 1
-        if not len(segment.value) > _MAC_BYTES or len(segment.raw) > MAX_SEGMENT:
-            raise SegmentMalformed(f"a segment is at most {MAX_SEGMENT} bytes with tag, length and an 8-byte MAC")
+        if not len(segment.value) > _MAC_BYTES or len(segment.raw) > self._longest:
+            raise SegmentMalformed(f"a segment is at most {self._longest} bytes with tag, length and an 8-byte MAC")
         mac = CMAC(algorithms.AES(self._keys.mac))
         mac.update(self._chaining_value + segment.raw[:-_MAC_BYTES])
         full = mac.finalize()

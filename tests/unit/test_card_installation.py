@@ -366,3 +366,10 @@ def test_an_unknown_reason_is_no_command() -> None:
 def test_the_server_address_is_where_the_result_goes() -> None:
     result = install(card(), ScriptedServer(), WISH)
     assert read(result).members()[0xBF27].members()[0xBF2F].members()[0x0C].text() == ADDRESS
+
+
+def test_a_card_of_the_field_takes_longer_segments_than_the_standard_allows() -> None:
+    patient = card()
+    patient.properties = EuiccProperties(longest_segment=1036)
+    assert failure(install(patient, ScriptedServer(), replace(WISH, size=1008))) == (-1, 0)
+    assert failure(install(patient, ScriptedServer(), replace(WISH, size=1024, secret=6)))[1] != 0

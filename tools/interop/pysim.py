@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import itertools
 import os
-import re
 import ssl
 import sys
 import time
@@ -325,14 +324,6 @@ async def _run(options: Any, verdicts: Verdicts) -> None:
             await _perform(verdicts, Clients(scene, options.python, options.pysim.resolve(), files), options)
 
 
-def _version(checkout: Path) -> str:
-    head = checkout / ".git" / "HEAD"
-    text = head.read_text().strip() if head.is_file() else ""
-    reference = re.fullmatch(r"ref: (.+)", text)
-    named = checkout / ".git" / reference[1] if reference else None
-    return named.read_text().strip() if named and named.is_file() else text
-
-
 def main() -> int:
     """Play all scenarios; 1 when one went otherwise than it must."""
     example = "python tools/interop/pysim.py --pysim ~/pysim --python ~/venv/bin/python --upp profile.der --json"
@@ -343,7 +334,7 @@ def main() -> int:
     parser.add_argument("--sgp26", type=Path, help="folder of the SGP.26 test PKI, imported beside the generated one")
     options = parser.parse_args()
     verdicts = Verdicts("pySim")
-    verdicts.version = _version(options.pysim)
+    verdicts.version = stage.version(options.pysim)
     asyncio.run(_run(options, verdicts))
     return verdicts.show(as_json=options.json)
 

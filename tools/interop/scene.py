@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import re
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
@@ -36,12 +37,22 @@ SELECT outcome FROM notifications WHERE eid = $1 AND iccid = $2 AND verified AND
 """
 
 
-def parser(description: str | None, example: str) -> argparse.ArgumentParser:
-    """The options every peer has."""
+def parser(description: str | None, example: str, *, serves: bool = True) -> argparse.ArgumentParser:
+    """The options every peer has; `serves` when a server of ours runs."""
     made = argparse.ArgumentParser(description=description, epilog=f"Example: {example}")
     made.add_argument("--json", action="store_true", help="print the verdicts as JSON")
-    made.add_argument("--folder", type=Path, help="data folder of the server; emptied first (a temporary one)")
+    if serves:
+        made.add_argument("--folder", type=Path, help="data folder of the server; emptied first (a temporary one)")
     return made
+
+
+def version(checkout: Path) -> str:
+    """The commit a checkout stands at, as far as its files tell."""
+    head = checkout / ".git" / "HEAD"
+    text = head.read_text().strip() if head.is_file() else ""
+    reference = re.fullmatch(r"ref: (.+)", text)
+    named = checkout / ".git" / reference[1] if reference else None
+    return named.read_text().strip() if named and named.is_file() else text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -72,7 +72,8 @@ def check_context_parameters(parameters: tlv.Tlv) -> None:
     found = der.members(parameters, 0x80, 0xA1, optional=(0x80,))
     if 0x80 in found:
         der.text(found[0x80], 255)
-    device = der.members(found[0xA1], 0x80, 0xA1, 0x82, optional=(0x82,))
+    # preferredLanguages, deviceTestMode and lpaRspCapability came with v3, for eUICCs that let DeviceInfo grow.
+    device = der.members(found[0xA1], 0x80, 0xA1, 0x82, 0xA3, 0x84, 0x85, optional=(0x82, 0xA3, 0x84, 0x85))
     der.sized(device[0x80], 4)
     if 0x82 in device:
         der.sized(device[0x82], 8)

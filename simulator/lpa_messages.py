@@ -58,11 +58,17 @@ _SMARTPHONE: Mapping[Capability, tuple[int, int, int]] = MappingProxyType(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Device:
-    """A device: its TAC (8 digits), its releases by capability, and its IMEI (15 digits) unless that stays untold."""
+    """A device: its TAC (8 digits), its releases by capability, and its IMEI (15 digits) unless that stays untold.
+
+    `later` and `later_capabilities` are raw TLVs that follow in DeviceInfo and DeviceCapabilities: members of later
+    versions.
+    """
 
     tac: str = "35290611"
     capabilities: Mapping[Capability, tuple[int, int, int]] = field(default_factory=lambda: _SMARTPHONE)
     imei: str | None = None
+    later: bytes = b""
+    later_capabilities: bytes = b""
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[0-9]{8}", self.tac, re.ASCII):
@@ -73,11 +79,11 @@ class Device:
     def device_info(self, tag: int = 0xA1) -> bytes:
         """DeviceInfo under `tag`: 80 TAC, A1 capabilities, 82 IMEI. Digits are telephony BCD (3GPP TS 29.002)."""
         releases = (tlv.wrap(0x80 | number, bytes(self.capabilities[number])) for number in sorted(self.capabilities))
-        parts = [tlv.wrap(0x80, _swapped(self.tac)), tlv.wrap(0xA1, *releases)]
+        parts = [tlv.wrap(0x80, _swapped(self.tac)), tlv.wrap(0xA1, *releases, self.later_capabilities)]
         if self.imei is not None:
             # The last octet holds the check digit in its high half and a filler in its low half, so is not swapped.
             parts.append(tlv.wrap(0x82, _swapped(self.imei[:14]) + bytes.fromhex(self.imei[14] + "F")))
-        return tlv.wrap(tag, *parts)
+        return tlv.wrap(tag, *parts, self.later)
 
 
 def _swapped(digits: str) -> bytes:

@@ -43,6 +43,8 @@ class Play:
 
 async def perform(server: Server, narrator: Narrator, upp: Path | None, spelling: Spelling) -> None:
     """All acts; `upp` is a package of one's own, `spelling` the binding devices speak. Raises Deviation."""
+    from server.demo.smds_acts import discovered  # it is made of what stands below
+
     async with AsyncExitStack() as stack:
         callbacks = await stack.enter_async_context(callback_server(server.pki))
         devices = Devices(server, Curve.P256, spelling)
@@ -63,6 +65,7 @@ async def perform(server: Server, narrator: Narrator, upp: Path | None, spelling
         used = await plain_download(play)
         await download_with_code(play)
         await refusals(play, used)
+        await discovered(play)
         split_sessions(play)
 
 

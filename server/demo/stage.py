@@ -6,6 +6,7 @@ import json
 import secrets
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -20,6 +21,7 @@ from server import running, settings
 from server.running import Running
 from server.settings import Settings
 
+SMDS = "smds.example.com"
 _READY_SECONDS = 60.0
 _STOP_SECONDS = 40.0
 _LOOK_SECONDS = 0.05
@@ -48,7 +50,14 @@ def prepare(folder: Path) -> Settings:
         eim_port=0,
         api_port=0,
         ops_port=0,
+        smds_hosts=f"{SMDS}=127.0.0.1:{_free_port()}",
     )
+
+
+def _free_port() -> int:
+    """A port for the SM-DS, which the server has to know before there is one."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return int(probe.getsockname()[1])
 
 
 def smdp(loaded: Settings, *arguments: str) -> Any:

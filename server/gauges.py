@@ -11,6 +11,7 @@ from prometheus_client import CollectorRegistry, Gauge
 from certs import files
 from certs.layout import PkiFolder
 from crypto.certificates import parse_certificate
+from smdp.event import LIVE
 from smdp.order import OrderState
 from smdp.ports import Outbox
 
@@ -20,6 +21,9 @@ class Statistics(Protocol):
 
     async def orders_by_state(self) -> Mapping[str, int]:
         """How many orders stand in each state."""
+
+    async def events_by_state(self) -> Mapping[str, int]:
+        """How many events at SM-DS stand in each state but withdrawn."""
 
     async def notifications_by_outcome(self) -> Mapping[str, int]:
         """How many judged notifications came to each outcome."""
@@ -53,6 +57,7 @@ class Gauges:
         self._now = now
         self._due: dict[str, datetime] = {}
         self._orders = _gauge(registry, "smdp_orders", "Orders by state.", ("state",))
+        self._events = _gauge(registry, "smdp_smds_events", "Events at SM-DS, by what is known of them.", ("state",))
         self._notifications = _gauge(registry, "smdp_notifications", "Notifications kept, by outcome.", ("outcome",))
         self._depth = _gauge(registry, "smdp_outbox_messages", "Messages not yet delivered.", ())
         self._age = _gauge(registry, "smdp_outbox_oldest_seconds", "Age of the oldest undelivered message.", ())
@@ -61,6 +66,7 @@ class Gauges:
     async def refresh(self) -> int:
         """Set every gauge anew whose time has come. Always 0: nothing is left to do at once. Raises Unavailable."""
         await self._seldom("orders", self._count_orders)
+        await self._seldom("events", self._count_events)
         await self._seldom("notifications", self._count_notifications)
         await self._seldom("outbox", self._count_messages)
         self._notifications.labels("pending").set(await self._statistics.pending_notifications())
@@ -80,6 +86,11 @@ class Gauges:
         orders = await self._statistics.orders_by_state()
         for state in OrderState:
             self._orders.labels(state.value).set(orders.get(state.value, 0))
+
+    async def _count_events(self) -> None:
+        events = await self._statistics.events_by_state()
+        for state in LIVE:
+            self._events.labels(state.value).set(events.get(state.value, 0))
 
     async def _count_notifications(self) -> None:
         for outcome, count in (await self._statistics.notifications_by_outcome()).items():

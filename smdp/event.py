@@ -54,6 +54,10 @@ TRANSITIONS: dict[tuple[EventState, EventStep], EventState] = {
 }
 
 
+LIVE = tuple(state for state in EventState if state is not EventState.WITHDRAWN)
+"""States in which an SM-DS has the event, or may have it."""
+
+
 class ImpossibleTransition(Exception):  # noqa: N818 -- the name is the fact
     """The table has no such step."""
 

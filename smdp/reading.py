@@ -69,7 +69,10 @@ class ToldRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OrderHistory:
-    """An order with all that happened to it. `asks_code` says whether the user needs a confirmation code."""
+    """An order with all that happened to it. `asks_code` says whether the user needs a confirmation code.
+
+    `smds_address` is the SM-DS of the order or empty, `event` the state of its latest event there or empty.
+    """
 
     order: OrderRow
     limits: Limits
@@ -77,6 +80,8 @@ class OrderHistory:
     asks_code: bool
     sessions: tuple[SessionRow, ...]
     told: tuple[ToldRow, ...]
+    smds_address: str = ""
+    event: str = ""
 
 
 class OrderReading(Protocol):

@@ -14,7 +14,7 @@ from smdp.reading import OrderFilter, OrderHistory, OrderRow, SessionRow, ToldRo
 from smdp.session import SessionState
 from store.compiled import compiled
 from store.pool import Pool, Row
-from store.tables import orders, outbox, sessions, tenants
+from store.tables import orders, outbox, sessions, smds_events, tenants
 
 _TENANT = bindparam("tenant_id", type_=BigInteger)
 _STATE = bindparam("state", type_=Text)
@@ -43,10 +43,20 @@ _LIST = compiled(
     .order_by(orders.c.id.desc())
     .limit(bindparam("most", type_=Integer))
 )
+_LATEST_EVENT = (
+    select(smds_events.c.state)
+    .where(smds_events.c.order_id == orders.c.id)
+    .order_by(smds_events.c.id.desc())
+    .limit(1)
+    .correlate(orders)
+    .scalar_subquery()
+)
 _LATEST = compiled(
     _ORDERS.add_columns(
         orders.c.id,
         orders.c.matching_id,
+        func.coalesce(orders.c.smds_address, "").label("smds_address"),
+        func.coalesce(_LATEST_EVENT, "").label("event"),
         orders.c.confirmation_sealed.is_not(None).label("asks_code"),
         tenants.c.download_attempts.label("download_limit"),
         tenants.c.confirmation_attempts.label("confirmation_limit"),
@@ -116,6 +126,8 @@ class OrderBook:
             asks_code=row["asks_code"],
             sessions=tuple(map(_session, attempts)),
             told=tuple(map(_told, told)),
+            smds_address=row["smds_address"],
+            event=row["event"],
         )
 
 

@@ -21,9 +21,10 @@ from sqlalchemy import (
     tuple_,
 )
 
+from smdp.event import EventState
 from store.compiled import Statement, compiled
 from store.pool import Pool
-from store.tables import es2_calls, notifications, outbox, sessions
+from store.tables import es2_calls, notifications, outbox, sessions, smds_events
 from store.tenancy_tables import api_requests
 
 
@@ -42,6 +43,7 @@ class Retention:
     verified_notifications: timedelta = timedelta(days=400)
     sent_messages: timedelta = timedelta(days=30)
     calls: timedelta = timedelta(days=30)
+    withdrawn_events: timedelta = timedelta(days=120)
     requests: timedelta = timedelta(days=7)
 
 
@@ -77,7 +79,11 @@ _NOTIFICATIONS = _removal(
 )
 _MESSAGES = _removal(outbox, (outbox.c.id,), outbox.c.sent_at < _before("sent_before"))
 _CALLS = _removal(es2_calls, (es2_calls.c.tenant_id, es2_calls.c.call_id), es2_calls.c.created_at < _before("before"))
-
+_EVENTS = _removal(
+    smds_events,
+    (smds_events.c.id,),
+    and_(smds_events.c.state == EventState.WITHDRAWN.value, smds_events.c.created_at < _before("before")),
+)
 _REQUESTS = _removal(
     api_requests,
     (api_requests.c.kind, api_requests.c.party_id, api_requests.c.key),
@@ -107,6 +113,7 @@ class Retirement:
         )
         removed += await self._removed(_MESSAGES, sent_before=now - keep.sent_messages)
         removed += await self._removed(_REQUESTS, before=now - keep.requests)
+        removed += await self._removed(_EVENTS, before=now - keep.withdrawn_events)
         return removed + await self._removed(_CALLS, before=now - keep.calls)
 
     async def _removed(self, statement: Statement, **before: datetime) -> int:

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 
 from sqlalchemy import func, select
 
+from smdp.event import EventState
 from store.compiled import compiled
 from store.pool import Pool
-from store.tables import notifications, orders
+from store.tables import notifications, orders, smds_events
 
 _ORDERS = compiled(select(orders.c.state, func.count()).group_by(orders.c.state))
 _NOTIFICATIONS = compiled(
@@ -17,6 +18,11 @@ _NOTIFICATIONS = compiled(
     .group_by(notifications.c.outcome)
 )
 _PENDING = compiled(select(func.count().label("count")).where(notifications.c.judged_at.is_(None)))
+_EVENTS = compiled(
+    select(smds_events.c.state, func.count())
+    .where(smds_events.c.state != EventState.WITHDRAWN.value)
+    .group_by(smds_events.c.state)
+)
 _PING = compiled(select(func.now()))
 
 
@@ -33,6 +39,10 @@ class Counts:
     async def orders_by_state(self) -> Mapping[str, int]:
         """How many orders stand in each state."""
         return dict(await self._pool.fetch(_ORDERS))
+
+    async def events_by_state(self) -> Mapping[str, int]:
+        """How many events at SM-DS stand in each state; withdrawn ones do not count."""
+        return dict(await self._pool.fetch(_EVENTS))
 
     async def notifications_by_outcome(self) -> Mapping[str, int]:
         """How many judged notifications came to each outcome."""

@@ -48,6 +48,7 @@ def create(  # noqa: PLR0913 -- one parameter an option
     confirmation_code: Annotated[
         str, typer.Option(help="Ask the user for this code; - reads it from standard input.")
     ] = "",
+    smds_address: Annotated[str, typer.Option(help="Register the order at this SM-DS; needs --eid.")] = "",
     hold: Annotated[
         bool, typer.Option("--hold", help="Confirm without releasing: `smdp order release` follows.")
     ] = False,
@@ -79,7 +80,12 @@ def create(  # noqa: PLR0913 -- one parameter an option
         )
         confirmed = await _again(
             lambda: client.confirm_order(
-                f"{call}-2", reserved, release=not hold, eid=card, confirmation_code=code or None
+                f"{call}-2",
+                reserved,
+                release=not hold,
+                eid=card,
+                confirmation_code=code or None,
+                smds_address=smds_address or None,
             )
         )
         return reserved, confirmed

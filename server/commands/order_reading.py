@@ -129,6 +129,8 @@ def _history(found: OrderHistory, settings: Settings) -> dict[str, Any]:
         "confirmationAttempts": order.confirmation_attempts,
         "confirmationAttemptsLimit": limits.confirmation_attempts or settings.confirmation_code_attempts,
         "activationCode": _activation_code(found, settings),
+        "smdsAddress": found.smds_address,
+        "event": found.event,
         "sessions": [_session(one) for one in found.sessions],
         "told": [_told(one) for one in found.told],
     }
@@ -190,7 +192,9 @@ def _print(history: dict[str, Any]) -> None:
         typer.echo(f"{name:<22}{history[name] or '-'}")
     for name in ("downloadAttempts", "confirmationAttempts"):
         typer.echo(f"{name:<22}{history[name]} of {history[f'{name}Limit']}")
-    typer.echo(f"{'activationCode':<22}{history['activationCode'] or '-'}\n")
+    for name in ("activationCode", "smdsAddress", "event"):
+        typer.echo(f"{name:<22}{history[name] or '-'}")
+    typer.echo()
     _print_rows(history["sessions"], "No device has asked for it.")
     typer.echo()
     _print_rows(history["told"], "The operator was told nothing.")

@@ -15,8 +15,10 @@ from store_samples import EID, NOW, iccid, new_order, new_tenant, session, trans
 from typer.testing import CliRunner, Result
 
 from rsp.errors import Malformed
+from rsp.identifiers import MatchingId
 from rsp.status import Status
 from server.__main__ import application
+from smdp.event_ports import Wanted
 from smdp.order import OrderChange, OrderEvent, OrderState
 from smdp.ports import DownloadWrite
 from smdp.progress import NotificationPoint, report
@@ -81,6 +83,26 @@ async def attempted(pool: Pool) -> None:
     await downloads.write(DownloadWrite(session=step, order=change, messages=(told,)))
 
 
+async def announced(pool: Pool) -> None:
+    """Order 1 names an SM-DS, and its first event there was replaced by another."""
+    order = await new_order(pool, await new_tenant(pool, "operator-a"), 1)
+    wanted = Wanted(order_id=order.id, smds_address="smds.example.com", eid=EID, event_id=MatchingId("FIRST"))
+    change = replace(
+        OrderChange.of(order, OrderEvent.CONFIRM), eid=EID, matching_id=MatchingId("SECOND"),
+        key_sealed=b"key", smds_address="smds.example.com",
+    )  # fmt: skip
+    async with Orderings(pool).begin(order.tenant_id) as work:
+        await work.events.intend(wanted, 60.0)
+        await work.change_order(change)
+        await work.events.registered(await work.events.intend(replace(wanted, event_id=MatchingId("SECOND")), 60.0))
+
+
+def test_an_order_at_an_sm_ds_is_shown_with_its_event(database: str) -> None:
+    with_pool(database, announced)
+    history = shown("order", "show", str(iccid(1)))
+    assert (history["smdsAddress"], history["event"]) == ("smds.example.com", "registered")
+
+
 def test_an_order_is_shown_with_all_that_happened_to_it(database: str) -> None:
     with_pool(database, attempted)
     history = shown("order", "show", str(iccid(1)))
@@ -100,6 +122,8 @@ def test_an_order_is_shown_with_all_that_happened_to_it(database: str) -> None:
         "confirmationAttempts": 1,
         "confirmationAttemptsLimit": 3,
         "activationCode": "LPA:1$smdp.example.com$TOKEN-1$$1",
+        "smdsAddress": "",
+        "event": "",
     }
     assert attempt == {
         "transactionId": str(transaction(1)),

@@ -5,9 +5,10 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
-from store_samples import NOW, new_tenant
+from store_samples import EID, NOW, new_order, new_tenant
 
-from rsp.identifiers import TransactionId
+from rsp.identifiers import MatchingId, TransactionId
+from smdp.event_ports import Wanted
 from smdp.ports import Call, DownloadWrite, Verdict
 from smdp.session import Session, SessionChange, SessionEvent, SessionState
 from store.api_requests import ApiRequests
@@ -107,6 +108,22 @@ async def test_results_of_calls_are_forgotten_after_their_time(pool: Pool) -> No
     assert await Retirement(pool).remove((await pool_time(pool)) + timedelta(days=31)) == 1
     async with Orderings(pool).begin(tenant) as work:
         assert await work.earlier_result(call) is None
+
+
+async def test_withdrawn_events_are_forgotten_and_live_ones_never(pool: Pool) -> None:
+    tenant = await new_tenant(pool)
+    order, now = await new_order(pool, tenant), await pool_time(pool)
+    wanted = Wanted(order_id=order.id, smds_address="smds.example.com", eid=EID, event_id=MatchingId("GONE"))
+    async with Orderings(pool).begin(tenant) as work:
+        gone = await work.events.intend(wanted, 60.0)
+        await work.events.disown(gone, "another party's")
+        live = await work.events.intend(replace(wanted, event_id=MatchingId("LIVE")), 60.0)
+        await work.events.registered(live)
+    retirement = Retirement(pool, Retention(withdrawn_events=timedelta(days=1)))
+    assert await retirement.remove(now) == 0
+    assert await retirement.remove(now + timedelta(days=2)) == 1
+    async with Orderings(pool).begin(tenant) as work:
+        assert (await work.events.intend(replace(wanted, event_id=MatchingId("LIVE")), 60.0)).id == live.id
 
 
 async def test_a_batch_has_a_size(pool: Pool) -> None:

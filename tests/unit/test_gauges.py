@@ -21,6 +21,7 @@ class Counted:
 
     def __init__(self) -> None:
         self.orders: Mapping[str, int] = {}
+        self.events: Mapping[str, int] = {}
         self.notifications: Mapping[str, int] = {}
         self.pending = 0
         self.clock = NOW
@@ -35,6 +36,9 @@ class Counted:
         self.counts += 1
         self.clock += timedelta(seconds=self.count_seconds)
         return self.orders
+
+    async def events_by_state(self) -> Mapping[str, int]:
+        return self.events
 
     async def notifications_by_outcome(self) -> Mapping[str, int]:
         return self.notifications
@@ -91,6 +95,16 @@ async def test_orders_that_left_a_state_are_no_longer_counted_in_it(
     assert registry.get_sample_value("smdp_orders", {"state": "installed"}) == 2
     assert registry.get_sample_value("smdp_outbox_messages") == 4
     assert registry.get_sample_value("smdp_outbox_oldest_seconds") == 7.5
+
+
+async def test_events_that_went_are_no_longer_counted(gauges: tuple[Gauges, Counted, CollectorRegistry]) -> None:
+    shown, counted, registry = gauges
+    counted.events = {"registered": 2, "withdrawing": 1}
+    await shown.refresh()
+    counted.events = {"registered": 1}
+    await shown.refresh()
+    shows = [registry.get_sample_value("smdp_smds_events", {"state": state}) for state in ("registered", "withdrawing")]
+    assert shows == [1, 0]
 
 
 async def test_every_certificate_in_use_shows_its_time_left(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 from crypto.vault import VaultUnavailable
 from rsp.errors import Unavailable
@@ -25,6 +26,7 @@ _IDLE_CALLBACKS_SECONDS = 0.25
 """Callbacks about downloads under way are told by no hint, and their pauses between tries end by themselves."""
 _GAUGE_SECONDS = 5.0
 _EXPIRY_SECONDS = 5.0
+_ORDER_EXPIRY_SECONDS = 30.0
 _RETENTION_SECONDS = 600.0
 _EVENTS_SECONDS = 30.0
 _EVENTS_AT_ONCE = 16
@@ -43,19 +45,15 @@ async def work(services: Services, bells: Bells, stop: asyncio.Event) -> None:
     gate = Gate()
     gauges = services.watch()
 
-    async def judge() -> int:
-        return await services.notifications.judge_pending(_BATCH, _LEASE_SECONDS)
-
-    async def events() -> int:
-        return await services.events.reconcile(_EVENTS_AT_ONCE)
-
+    judge = partial(services.notifications.judge_pending, _BATCH, _LEASE_SECONDS)
     queues: list[tuple[str, Queue, Step, float]] = [
         ("notifications", Queue.NOTIFICATIONS, judge, _IDLE_SECONDS),
         ("callbacks", Queue.CALLBACKS, services.sender.send_due, _IDLE_CALLBACKS_SECONDS),
     ]
     timed: list[tuple[str, Step, float]] = [
         ("retention", services.retire, _RETENTION_SECONDS),
-        ("events", events, _EVENTS_SECONDS),
+        ("order expiry", partial(services.expiry.expire_due, _BATCH), _ORDER_EXPIRY_SECONDS),
+        ("events", partial(services.events.reconcile, _EVENTS_AT_ONCE), _EVENTS_SECONDS),
         ("gauges", gauges.refresh, _GAUGE_SECONDS),
     ]
     if services.eim is not None:
@@ -63,7 +61,6 @@ async def work(services: Services, bells: Bells, stop: asyncio.Event) -> None:
         timed += _eim_jobs(services.eim)
     if services.swaps is not None:
         timed.append(("surplus profiles", services.foreign.profiles.return_surplus, _SURPLUS_SECONDS))
-    if services.swaps is not None:
         runners = [_swap_job(services.swaps.saga()) for _ in range(_SWAPS_AT_ONCE)]
         queues += [("swaps", Queue.SWAPS, runner, _IDLE_SECONDS) for runner in runners]
     async with operations(services, gate), asyncio.TaskGroup() as jobs:

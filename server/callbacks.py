@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import aiohttp
 import msgspec
 
 from es2plus.client import handle_download_progress_info
 from smdp.ports import ClaimedMessage
-from smdp.progress import ProgressInfo
-from tenancy.operator import Directory
+from smdp.progress import STANDARD, NotificationPoint, ProgressInfo
+from tenancy.operator import Directory, Operator
 from transport.client import GsmaClient
 from webhooks.sender import Undeliverable, Unwanted
 
@@ -32,6 +34,19 @@ class OperatorCallbacks:
             raise Undeliverable("the operator is gone")
         if not operator.callback_url:
             raise Unwanted("the operator has no callback address")
+        info = _numbered(msgspec.json.decode(message.body, type=ProgressInfo), operator)
         client = GsmaClient(self._session, operator.callback_url, self._timeout)
-        info = msgspec.json.decode(message.body, type=ProgressInfo)
         await handle_download_progress_info(client, info, self._requester, f"smdp-{message.id}")
+
+
+def _numbered(info: ProgressInfo, operator: Operator) -> ProgressInfo:
+    """The report with the operator's own number of its point. Raises Unwanted where it has none, Undeliverable."""
+    try:
+        point = NotificationPoint(info.point)
+    except ValueError:
+        raise Undeliverable(f"no notification point has the number {info.point} here") from None
+    standard = point.value if point in STANDARD else None
+    number = operator.notification_points.get(point.word, standard)
+    if number is None:
+        raise Unwanted(f"the operator has no number for notification point {point.word!r}")
+    return replace(info, point=number)

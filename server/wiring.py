@@ -41,6 +41,7 @@ from smdp.credentials import Credentials, Wallet
 from smdp.downloads import Downloads
 from smdp.event import REMOVAL_KIND
 from smdp.event_keeping import EventKeeping
+from smdp.expiry import Expiry
 from smdp.notification import Notifications, nobody
 from smdp.ordering import Ordering
 from smdp.policy import Policy
@@ -72,6 +73,7 @@ class Services:
     cancellation: Cancellation
     notifications: Notifications
     ordering: Ordering
+    expiry: Expiry
     vendor: VendorFunctions
     now: Callable[[], datetime]
     events: EventKeeping
@@ -149,8 +151,11 @@ async def opened(
             directory=directory,
             downloads=Downloads(sessions, vault, trust, wallet, policy, now),
             cancellation=Cancellation(sessions, wallet, now),
-            notifications=Notifications(HintingInbox(pool, tally, hints), sessions, trust, wallet, now, judged),
+            notifications=Notifications(
+                HintingInbox(pool, tally, hints), sessions, trust, wallet, policy, now, judged=judged
+            ),
             ordering=ordering,
+            expiry=Expiry(sessions, now),
             vendor=VendorFunctions(Orderings(pool), policy, now, smds.client),
             now=now,
             events=smds.keeping,

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass
 from datetime import datetime
 
 from crypto.agreement import BadPoint, read_point
@@ -13,32 +12,24 @@ from crypto.certificates import CertificateRejected, TrustStore
 from crypto.signatures import BadSignature, verify
 from rsp import es10
 from rsp.errors import Malformed, Refused
-from rsp.identifiers import Eid, TransactionId
-from rsp.status import Status
+from rsp.identifiers import Eid, Iccid, TransactionId
+from smdp.card_reports import CardReports
 from smdp.credentials import Wallet
-from smdp.order import TRANSITIONS as ORDER_STEPS
-from smdp.order import Order, OrderChange, OrderEvent, OrderState
+from smdp.order import CardReport, CardState
+from smdp.policy import Policy
 from smdp.ports import (
     LARGEST_NOTIFICATION,
     DownloadFacts,
     DownloadWrite,
     NotificationStore,
+    OwnedOrder,
     PendingNotification,
     SessionFinder,
     TransitionLost,
     Verdict,
 )
-from smdp.progress import NotificationPoint, report
-from smdp.session import TRANSITIONS as SESSION_STEPS
-from smdp.session import Session, SessionChange, SessionEvent
 
 _RACES = 5
-TEMPORARY = frozenset({10, 11})
-"""ErrorReason: too little memory, interruption. The same order may be tried again."""
-ALREADY_INSTALLED = 9
-"""ErrorReason: the ICCID is on this card. An earlier installation worked and its report was lost."""
-
-_TOO_LATE = "The order was cancelled, and the profile is on this card."
 _OUTCOMES = {
     es10.NotificationEvent.INSTALL: "installed",
     es10.NotificationEvent.ENABLE: "enabled",
@@ -46,6 +37,12 @@ _OUTCOMES = {
     es10.NotificationEvent.DELETE: "deleted",
 }
 
+
+_CARD_STATES = {
+    es10.NotificationEvent.ENABLE: CardState.ENABLED,
+    es10.NotificationEvent.DISABLE: CardState.DISABLED,
+    es10.NotificationEvent.DELETE: CardState.DELETED,
+}
 
 Judged = Callable[[Collection[Eid]], Awaitable[None]]
 """Told of the eUICCs whose notifications were judged, when what follows from them is committed."""
@@ -60,18 +57,29 @@ async def nobody(_: Collection[Eid]) -> None:
     """For an SM-DP+ that nobody waits for."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Found:
+    """What is known of those who reported: the sessions they name, and the orders of the profiles they name."""
+
+    sessions: Mapping[TransactionId, DownloadFacts]
+    orders: Mapping[Iccid, Sequence[OwnedOrder]]
+
+
 class Notifications:
     """Keeps what eUICCs report and works out what it means."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 -- the parts it joins
         self,
         inbox: NotificationStore,
         sessions: SessionFinder,
         trust: TrustStore,
         wallet: Wallet,
+        policy: Policy,
         now: Callable[[], datetime],
+        *,
         judged: Judged = nobody,
     ) -> None:
+        self._reports = CardReports(policy, now)
         self._inbox = inbox
         self._sessions = sessions
         self._trust = trust
@@ -104,8 +112,7 @@ class Notifications:
     async def _judge_together(self, crowd: Sequence[_Kept]) -> set[Eid | None]:
         """The eUICCs that have reported, as far as that is proven."""
         if len(crowd) > 1:
-            wanted = {of for _, notification in crowd if (of := _session_of(notification)) is not None}
-            found = await self._sessions.find_sessions(wanted)
+            found = await self._found([notification for _, notification in crowd])
             judgements = [self._verdict(one, notification, found) for one, notification in crowd]
             with suppress(TransitionLost):
                 await self._inbox.judge_all(judgements)
@@ -114,9 +121,8 @@ class Notifications:
 
     async def _judge(self, pending: PendingNotification, notification: _Notification) -> Eid | None:
         """The eUICC that has reported, as far as that is proven."""
-        wanted = _session_of(notification)
         for _ in range(_RACES):
-            found = await self._sessions.find_sessions(() if wanted is None else (wanted,))
+            found = await self._found([notification])
             verdict, write = self._verdict(pending, notification, found)
             with suppress(TransitionLost):
                 await self._inbox.judge(verdict, write)
@@ -124,14 +130,41 @@ class Notifications:
         # The lease runs out and the notification is judged again.
         return None
 
+    async def _found(self, crowd: Sequence[_Notification]) -> _Found:
+        """What they speak of; nothing of it is trusted before their signatures are verified."""
+        sessions = {one.transaction_id for one in crowd if isinstance(one, es10.ProfileInstallationResult)}
+        profiles = {one.iccid for one in crowd if isinstance(one, es10.OtherSignedNotification)} - {None}
+        return _Found(
+            sessions=await self._sessions.find_sessions(sessions),
+            orders=await self._sessions.find_orders({iccid for iccid in profiles if iccid is not None}),
+        )
+
     def _verdict(
-        self, pending: PendingNotification, notification: _Notification, found: Mapping[TransactionId, DownloadFacts]
+        self, pending: PendingNotification, notification: _Notification, found: _Found
     ) -> tuple[Verdict, DownloadWrite | None]:
         if notification is None:
             return _unverified(pending, "malformed"), None
         if isinstance(notification, es10.OtherSignedNotification):
-            return self._other(pending, notification), None
-        return self._installation(pending, notification, found.get(notification.transaction_id))
+            verdict = self._other(pending, notification)
+            return verdict, self._event(pending, notification, verdict, found)
+        return self._installation(pending, notification, found.sessions.get(notification.transaction_id))
+
+    def _event(
+        self,
+        pending: PendingNotification,
+        notification: es10.OtherSignedNotification,
+        verdict: Verdict,
+        found: _Found,
+    ) -> DownloadWrite | None:
+        """What follows for the latest order of that profile for that card, if there is one."""
+        state = _CARD_STATES.get(notification.event)
+        if not verdict.verified or state is None or notification.iccid is None:
+            return None
+        own = [one for one in found.orders.get(notification.iccid, ()) if one.order.eid == verdict.eid]
+        if not own:
+            return None
+        said = CardReport(state=state, seq_number=notification.seq_number, at=pending.received_at)
+        return self._reports.event(own[-1].order, own[-1].limits, said)
 
     def _other(self, pending: PendingNotification, notification: es10.OtherSignedNotification) -> Verdict:
         """Enable, disable, delete: carries its own certificate chain."""
@@ -182,26 +215,7 @@ class Notifications:
             seq_number=notification.seq_number,
             iccid=facts.order.iccid,
         )
-        return verdict, self._consequence(session, facts.order, notification, pending.raw)
-
-    def _consequence(
-        self, session: Session, order: Order, notification: es10.ProfileInstallationResult, raw: bytes
-    ) -> DownloadWrite | None:
-        if (session.state, SessionEvent.REPORT) not in SESSION_STEPS:
-            return None
-        reported = SessionChange.of(session, SessionEvent.REPORT)
-        event, status, detail = _meaning(notification.result)
-        # A cancelled order stays cancelled, but its owner must learn that the profile is on a card.
-        too_late = order.state is OrderState.CANCELLED and event is OrderEvent.INSTALL
-        known = (order.state, event) in ORDER_STEPS
-        if not known and not too_late:
-            return DownloadWrite(session=reported)
-        told = report(
-            order, NotificationPoint.BPP_INSTALLATION, self._now(), status, result=base64.b64encode(raw).decode()
-        )
-        told = replace(told, body=replace(told.body, detail=_TOO_LATE if too_late else detail))
-        change = OrderChange.of(order, event) if known else None
-        return DownloadWrite(session=reported, order=change, messages=(told,))
+        return verdict, self._reports.installation(session, facts.order, facts.limits, notification, pending.raw)
 
 
 def _parsed(pending: PendingNotification) -> _Notification:
@@ -211,36 +225,27 @@ def _parsed(pending: PendingNotification) -> _Notification:
         return None
 
 
-def _session_of(notification: _Notification) -> TransactionId | None:
-    return notification.transaction_id if isinstance(notification, es10.ProfileInstallationResult) else None
+def _subject(notification: _Notification) -> TransactionId | Iccid | None:
+    """What it speaks of: the session, or the profile."""
+    if isinstance(notification, es10.ProfileInstallationResult):
+        return notification.transaction_id
+    return notification.iccid if notification is not None else None
 
 
 def _apart(crowd: Sequence[_Kept]) -> tuple[list[_Kept], list[_Kept]]:
-    """Those of which each speaks of a session of its own, and those that speak of one that was named before."""
+    """Those of which each has a subject of its own, and those that speak of one that was named before."""
     first: list[_Kept] = []
     again: list[_Kept] = []
-    named: set[TransactionId] = set()
+    named: set[TransactionId | Iccid] = set()
     for kept in crowd:
-        session = _session_of(kept[1])
-        if session is None or session not in named:
+        subject = _subject(kept[1])
+        if subject is None or subject not in named:
             first.append(kept)
         else:
             again.append(kept)
-        if session is not None:
-            named.add(session)
+        if subject is not None:
+            named.add(subject)
     return first, again
-
-
-def _meaning(result: es10.Installed | es10.InstallationError) -> tuple[OrderEvent, Status | None, str]:
-    """What a result does to the order, the status its owner is told, and the detail of it."""
-    if isinstance(result, es10.Installed):
-        return OrderEvent.INSTALL, None, ""
-    if result.reason == ALREADY_INSTALLED:
-        return OrderEvent.INSTALL, None, "The profile was on the card already."
-    detail = f"bppCommandId {result.command_id}, errorReason {result.reason}"
-    if result.reason in TEMPORARY:
-        return OrderEvent.FAIL_TEMPORARILY, Status.BPP_EXECUTION_ERROR, detail
-    return OrderEvent.FAIL, Status.BPP_EXECUTION_ERROR, detail
 
 
 def _unverified(pending: PendingNotification, outcome: str) -> Verdict:

@@ -188,10 +188,11 @@ class Order:
     @property
     def card_state(self) -> CardState | None:
         """What became of the profile on its card since its installation was reported, as far as the card has told."""
-        known = self.state in (OrderState.INSTALLED, OrderState.DELETED, OrderState.CANCELLED)
-        if not known or self.card is None or self.installed_seq is None or self.card.seq_number <= self.installed_seq:
+        ended = self.state in (OrderState.DELETED, OrderState.CANCELLED) and self.installed_seq is not None
+        if self.card is None or not (ended or self.state is OrderState.INSTALLED):
             return None
-        return self.card.state
+        since = -1 if self.installed_seq is None else self.installed_seq
+        return self.card.state if self.card.seq_number > since else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -74,11 +74,23 @@ class ProtectedPackage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DownloadWrite:
-    """One commit of the download path: all parts or none."""
+    """One commit of the download path: all parts or none.
+
+    `returned` is a profile that goes back to stock with it; only the judgement of a notification returns one.
+    """
 
     session: SessionChange | None = None
     order: OrderChange | None = None
     messages: tuple[Message, ...] = ()
+    returned: Iccid | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OwnedOrder:
+    """An order with what its owner has set."""
+
+    order: Order
+    limits: Limits
 
 
 class SessionFinder(Protocol):
@@ -89,6 +101,9 @@ class SessionFinder(Protocol):
 
     async def find_sessions(self, transaction_ids: Collection[TransactionId]) -> Mapping[TransactionId, DownloadFacts]:
         """The same for many at once, in one round trip; those that do not exist are not among them."""
+
+    async def find_orders(self, iccids: Collection[Iccid]) -> Mapping[Iccid, Sequence[OwnedOrder]]:
+        """All orders of these profiles, ended or not, oldest first, in one round trip."""
 
 
 class DownloadStore(SessionFinder, Protocol):

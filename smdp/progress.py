@@ -40,6 +40,9 @@ _WORDS = {
     NotificationPoint.DELETED: "deleted",
 }
 
+STANDARD = frozenset(point for point in NotificationPoint if point < NotificationPoint.ENABLED)
+"""The points whose numbers SGP.22 gives. The others are told only to operators that have numbers for them."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProgressInfo:

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Integer, Select, Text, bindparam, func, insert, select
+from sqlalchemy import ARRAY, ColumnElement, DateTime, Integer, Select, Text, any_, bindparam, func, insert, select
 
-from rsp.identifiers import Eid, MatchingId, TransactionId
-from smdp.order import CLOSED, OrderState
-from smdp.ports import DownloadFacts, DownloadWrite, ProtectedPackage
+from rsp.identifiers import Eid, Iccid, MatchingId, TransactionId
+from smdp.order import CLOSED, Order, OrderState
+from smdp.ports import DownloadFacts, DownloadWrite, OwnedOrder, ProtectedPackage
 from smdp.session import Session
 from store.changes import WRITE, WRITE_AND_WITHDRAW, withdrawal_arguments, withdraws, write_arguments
 from store.compiled import compiled
 from store.gathering import Gathering
 from store.pool import Pool
-from store.rows import LIMITS, facts_from, labelled, session_values
+from store.rows import LIMITS, facts_from, labelled, limits_from, order_from, session_values
 from store.tables import orders, packages, profiles, sessions, tenants
 
 _MATCHING_ID = bindparam("matching_id", type_=Text)
@@ -76,6 +77,23 @@ _FIND_FOR_DELIVERY = compiled(
     _joined(_facts(*labelled(packages, "package", "segments", "key_sealed"), _TURN), sessions.c.order_id)
 )
 
+_FIND_ORDERS = compiled(
+    select(*labelled(orders, "order"), *labelled(tenants, "tenant", *LIMITS))
+    .join(tenants, tenants.c.id == orders.c.tenant_id)
+    .where(orders.c.iccid == any_(bindparam("iccids", type_=ARRAY(Text))))
+    .order_by(orders.c.id)
+)
+_EXPIRED = compiled(
+    select(*labelled(orders, "order"))
+    .where(
+        orders.c.ended_at.is_(None),
+        orders.c.expires_at <= bindparam("now", type_=DateTime(timezone=True)),
+        orders.c.state.in_([OrderState.RELEASED.value, OrderState.DOWNLOADED.value]),
+    )
+    .order_by(orders.c.expires_at)
+    .limit(bindparam("most", type_=Integer))
+)
+
 
 class Downloads:
     """PostgreSQL behind the download path."""
@@ -126,6 +144,20 @@ class Downloads:
         rows = await self._pool.run(_FIND_SESSION, [(one.value,) for one in transaction_ids])
         found = (facts_from(row) for row in rows)
         return {facts.session.transaction_id: facts for facts in found}
+
+    async def find_orders(self, iccids: Collection[Iccid]) -> Mapping[Iccid, Sequence[OwnedOrder]]:
+        """All orders of these profiles, oldest first."""
+        found: dict[Iccid, list[OwnedOrder]] = {}
+        if iccids:
+            rows = await self._pool.fetch(_FIND_ORDERS, iccids=[str(iccid) for iccid in iccids])
+            for row in rows:
+                owned = OwnedOrder(order=order_from(row), limits=limits_from(row))
+                found.setdefault(owned.order.iccid, []).append(owned)
+        return found
+
+    async def expired_orders(self, now: datetime, most: int) -> list[Order]:
+        """Up to `most` orders that could be downloaded were it not for their age, the oldest first."""
+        return [order_from(row) for row in await self._pool.fetch(_EXPIRED, now=now, most=most)]
 
     async def write(self, write: DownloadWrite) -> None:
         """One statement, one commit. Raises TransitionLost."""

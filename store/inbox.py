@@ -8,13 +8,14 @@ from datetime import datetime
 import asyncpg
 from sqlalchemy import BigInteger, Boolean, LargeBinary, Text, bindparam, func, insert, null, select, update
 
+from smdp.order import ProfileState
 from smdp.ports import DownloadWrite, PendingNotification, TransitionLost, Verdict
 from store.changes import with_withdrawal, with_write, withdrawal_arguments, withdraws, write_arguments
 from store.claims import claim
 from store.compiled import Statement, compiled
 from store.gathering import Gathering
 from store.pool import Pool
-from store.tables import notifications
+from store.tables import notifications, profiles
 
 DUPLICATE = "duplicate"
 _IDENTITIES = ("uq_notifications_result", "uq_notifications_event")
@@ -46,7 +47,18 @@ _VERDICT = (
     .returning(notifications.c.id)
     .cte("judged")
 )
+_RETURN = (
+    update(profiles)
+    .where(
+        profiles.c.iccid == bindparam("returned", type_=Text),
+        profiles.c.state == ProfileState.ORDERED.value,
+    )
+    .values(state=ProfileState.AVAILABLE.value)
+    .returning(profiles.c.id)
+    .cte("returned_profile")
+)
 _JUDGE, _JUDGE_AND_WITHDRAW = with_write(_VERDICT), with_withdrawal(_VERDICT)
+_JUDGE_AND_RETURN = with_withdrawal(_VERDICT, _RETURN)
 
 
 class Inbox:
@@ -80,6 +92,8 @@ class Inbox:
 
     async def judge_all(self, judgements: Sequence[tuple[Verdict, DownloadWrite | None]]) -> None:
         """All of them in one commit. Raises TransitionLost when they cannot be stored together."""
+        if any(write is not None and write.returned is not None for _, write in judgements):
+            raise TransitionLost("a profile that returns to stock does so in a commit of its own")
         statement = _JUDGE_AND_WITHDRAW if any(withdraws(write) for _, write in judgements) else _JUDGE
         values = [_values(statement, verdict, verdict.outcome, write) for verdict, write in judgements]
         try:
@@ -88,13 +102,21 @@ class Inbox:
             raise TransitionLost("the verdicts cannot be stored together") from refused
 
     async def _store(self, verdict: Verdict, outcome: str, write: DownloadWrite | None) -> None:
+        if write is not None and write.returned is not None:
+            values = withdrawal_arguments(write, more=2) | _said(verdict, outcome) | {"returned": str(write.returned)}
+            await self._pool.execute(_JUDGE_AND_RETURN, **values)
+            return
         statement = _JUDGE_AND_WITHDRAW if withdraws(write) else _JUDGE
         await self._pool.execute(statement, **_values(statement, verdict, outcome, write))
 
 
 def _values(statement: Statement, verdict: Verdict, outcome: str, write: DownloadWrite | None) -> dict[str, object]:
     written = withdrawal_arguments if statement is _JUDGE_AND_WITHDRAW else write_arguments
-    return written(write, more=1) | {
+    return written(write, more=1) | _said(verdict, outcome)
+
+
+def _said(verdict: Verdict, outcome: str) -> dict[str, object]:
+    return {
         "notification_id": verdict.notification_id,
         "is_verified": verdict.verified,
         "said": outcome,

@@ -171,7 +171,7 @@ class Stage:
                 tables=tables,
                 downloads=Downloads(sessions, vault, trust, wallet, policy, now),
                 cancellation=Cancellation(sessions, wallet, now),
-                notifications=Notifications(Inbox(pool), sessions, trust, wallet, now),
+                notifications=Notifications(Inbox(pool), sessions, trust, wallet, policy, now),
                 ordering=Ordering(Orderings(pool), vault, policy, now, es12),
                 events=EventKeeping(Orderings(pool), Events(pool), es12, policy.smds, now),
                 stocking=Stocking(Stock(pool), vault, policy),

@@ -9,16 +9,13 @@ import pytest
 
 from rsp import tlv
 from rsp.status import Status
-from simulator import der, ecc, notifications
+from simulator import ecc
 from simulator.card import Card
 from simulator.lpa_messages import CancelReason, InstallationResult
-from simulator.lpa_messages import notifications as listed
 from simulator.misbehaviour import Misbehaviour
-from simulator.notifications import Event
 from smdp.ordering import FinalProfileStatus
-from tests import protocol_peers as peers
 from tests.protocol_attempt import Attempt, attempt
-from tests.protocol_stage import NAME, Ordered, Seen, Stage, decoded, installed_on, refuses
+from tests.protocol_stage import Ordered, Seen, Stage, decoded, installed_on, refuses
 
 DELIVERED = ((1, ""), (3, ""))
 COMPLETE = (*DELIVERED, (4, ""))
@@ -286,76 +283,32 @@ async def test_garbage_is_kept_as_malformed(stage: Stage, raw: bytes) -> None:
     assert (await stage.notes())[0]["raw"] == raw
 
 
-# Enable, disable, delete ----------------------------------------------------------------------------------------------
-
-
-def manage(card: Card, ordered: Ordered, *tags: int) -> list[bytes]:
-    """Enable (BF31), disable (BF32), delete (BF33) the profile; answers the notifications of that, oldest first."""
-    identifier = tlv.wrap(0x5A, ordered.iccid.to_bytes())
-    steps = {0xBF31: card.enable_profile, 0xBF32: card.disable_profile, 0xBF33: card.delete_profile}
-    for tag in tags:
-        parts = [identifier] if tag == 0xBF33 else [tlv.wrap(0xA0, identifier), tlv.wrap(0x81, b"\x00")]
-        assert der.integer(der.members(der.parse(steps[tag](tlv.wrap(tag, *parts)), tag), 0x80)[0x80]) == 0
-    return [raw for raw in listed(card.retrieve_notifications()) if raw[0] == 0x30]
-
-
-async def test_enable_disable_and_delete_are_verified_and_kept(
-    stage: Stage, card: Card, ordered: Ordered, trial: Attempt
-) -> None:
-    await trial.installed()
-    before = await stage.seen(ordered)
-    raws = manage(card, ordered, 0xBF31, 0xBF32, 0xBF33)
-    await received(stage, *raws)
-    rows = [
-        (row["outcome"], row["verified"], row["eid"], row["seq_number"], row["iccid"]) for row in await stage.notes()
-    ]
-    eid, iccid = str(card.eid), str(ordered.iccid)
-    assert rows[1:] == [
-        ("enabled", True, eid, 1, iccid),
-        ("disabled", True, eid, 2, iccid),
-        ("deleted", True, eid, 3, iccid),
-    ]
-    assert installed_on(card) == {}
-    assert await stage.seen(ordered) == before
-
-
-async def test_reports_may_come_in_any_order(stage: Stage, card: Card, ordered: Ordered, trial: Attempt) -> None:
+async def test_result_without_iccid_counts(stage: Stage, card: Card, ordered: Ordered, trial: Attempt) -> None:
     result = trial.install(await trial.delivered())
-    enabled, disabled, deleted = manage(card, ordered, 0xBF31, 0xBF32, 0xBF33)
-    outcomes = await received(stage, deleted, disabled, result.raw, enabled)
-    assert outcomes == [("deleted", True), ("disabled", True), ("installed", True), ("enabled", True)]
-    seen = await stage.seen(ordered)
-    assert (seen.order, seen.told) == ("installed", COMPLETE)
+    data, _ = tlv.read_only(result.raw, 0xBF37).children()
+    without = b"".join(
+        tlv.wrap(0xBF2F, *(each.raw for each in one.children() if each.tag != 0x5A)) if one.tag == 0xBF2F else one.raw
+        for one in data.children()
+    )
+    signed = tlv.wrap(0xBF27, without)
+    assert len(signed) == len(data.raw) - 12
+    raw = tlv.wrap(0xBF37, signed, ecc.sign(card.credentials[0].private_key, signed))
+    assert await received(stage, raw) == [("installed", True)]
+    assert (await stage.seen(ordered)).told == COMPLETE
+    assert (await stage.notes())[0]["iccid"] == str(ordered.iccid)
 
 
-async def test_same_event_again_is_a_duplicate_and_another_cards_same_number_is_not(stage: Stage) -> None:
-    raws = []
-    for _ in range(2):
-        card, ordered = stage.card(), await stage.order()
-        await attempt(stage, card, ordered.matching_id).installed()
-        raws += manage(card, ordered, 0xBF31)
-    outcomes = await received(stage, raws[0], raws[1], raws[0])
-    assert outcomes[2:] == [("enabled", True), ("enabled", True), ("duplicate", True)]
-
-
-async def test_event_with_a_wrong_signature_does_not_take_the_place_of_the_right_one(
+async def test_failed_installation_is_told_with_its_data_although_the_device_had_cancelled(
     stage: Stage, card: Card, ordered: Ordered, trial: Attempt
 ) -> None:
-    await trial.installed()
-    (right,) = manage(card, ordered, 0xBF31)
-    signed, signature, *chain = tlv.read_only(right, 0x30).children()
-    spoiled = signature.raw[:-1] + bytes([signature.raw[-1] ^ 1])
-    wrong = tlv.wrap(0x30, signed.raw, spoiled, *(one.raw for one in chain))
-    outcomes = await received(stage, wrong, right)
-    assert outcomes[1:] == [("bad-signature", False), ("enabled", True)]
-
-
-async def test_event_of_a_card_under_a_foreign_ci_is_not_believed(stage: Stage, ordered: Ordered) -> None:
-    owner = peers.foreign_card(stage).credentials[0]
-    signed = notifications.metadata(1, Event.DELETE, NAME, ordered.iccid)
-    signature = ecc.sign(owner.private_key, signed)
-    raw = tlv.wrap(0x30, signed, signature, owner.euicc_certificate, owner.eum_certificate)
-    assert await received(stage, raw) == [("bad-certificate", False)]
+    """A common LPA cancels first and hands in the card's result after that."""
+    card.misbehave = frozenset({Misbehaviour.FAIL_INSTALL_PE})
+    result = trial.install(await trial.delivered())
+    await (await attempt(stage, card, ordered.matching_id).begun()).cancel(CancelReason.LOAD_BPP_EXECUTION_ERROR)
+    assert await received(stage, result.raw) == [("failed", True)]
+    seen = await stage.seen(ordered)
+    assert (seen.order, seen.told[-1]) == ("error", FAILED)
+    assert decoded((await stage.reports(ordered.iccid))[-1]) == result.raw
 
 
 def completed(card: Card) -> Seen:

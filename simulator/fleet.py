@@ -39,9 +39,11 @@ class FleetOptions:
     """How the fleet behaves.
 
     `verify_every` n makes every n-th device a strict card that checks all the server sends; 0 makes none.
+    `per_second` devices begin in a second, as far as `concurrency` allows; 0 begins one whenever another ends.
     """
 
     concurrency: int = 20
+    per_second: float = 0.0
     connections: FleetConnections = FleetConnections.PER_DEVICE
     verify_every: int = 0
     confirmation_code: str | None = None
@@ -144,20 +146,27 @@ class Fleet:
         """Download everything once; `progress(done, total)` is called after each device."""
         self.prepare()
         self._tally = _Tally(progress=progress, total=len(self._members))
-        waiting = iter(self._members)
         started = perf_counter()
+        waiting = self._due(started)
         async with asyncio.TaskGroup() as workers:
             for _ in range(min(self._options.concurrency, len(self._members))):
                 workers.create_task(self._work(waiting))
         return self._tally.report(perf_counter() - started)
 
-    async def _work(self, waiting: Iterator[_Member]) -> None:
+    def _due(self, started: float) -> Iterator[tuple[float, _Member]]:
+        """Each device with the moment at which it begins."""
+        pause = 1.0 / self._options.per_second if self._options.per_second else 0.0
+        return ((started + place * pause, member) for place, member in enumerate(self._members))
+
+    async def _work(self, waiting: Iterator[tuple[float, _Member]]) -> None:
         if self._options.connections is FleetConnections.KEPT:
             async with self._exchange() as exchange:
-                for member in waiting:
+                for moment, member in waiting:
+                    await _until(moment)
                     await self._download(member, exchange)
             return
-        for member in waiting:
+        for moment, member in waiting:
+            await _until(moment)
             async with self._exchange() as exchange:
                 await self._download(member, exchange)
 
@@ -181,6 +190,11 @@ class Fleet:
         )
         self._tally.seconds[_WHOLE].append(perf_counter() - started)
         self._tally.add(result, strict=member.strict)
+
+
+async def _until(moment: float) -> None:
+    if (pause := moment - perf_counter()) > 0:
+        await asyncio.sleep(pause)
 
 
 @dataclass(slots=True)

@@ -44,6 +44,7 @@ class LoadPlan:
     host: str
     port: int
     concurrency: int = 20
+    per_second: float = 0.0
     verify_every: int = 100
     connections: FleetConnections = FleetConnections.PER_DEVICE
     confirmation_code: str | None = None
@@ -118,6 +119,7 @@ def _fleet(plan: LoadPlan) -> Fleet:
     codes = read_orders(plan.orders)
     options = FleetOptions(
         concurrency=plan.concurrency,
+        per_second=plan.per_second,
         connections=plan.connections,
         verify_every=plan.verify_every,
         confirmation_code=plan.confirmation_code,

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 import os
-import statistics
 import sys
 import tempfile
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from time import perf_counter
 
 import msgspec
 import uvloop
@@ -18,226 +16,327 @@ from rich.console import Console
 from rich.table import Table
 
 from crypto.curves import Curve
-from rsp.identifiers import ActivationCode
-from server.meter import metering
-from simulator.exchange import trust
-from simulator.fleet import FleetConnections, FleetReport, server_cpu
-from simulator.load import LoadPlan, LoadResult, run_load
+from simulator.fleet import FleetConnections, percentile
 from tools import bench_server as stage
-from tools import floors
+from tools.bench_eim import EimCosts, eim
+from tools.bench_flat import Level, flat
+from tools.bench_load import Bench, Measured, Orders, Way, stocked
 from tools.bench_server import Cores, Subject
-from transport.tls import server_context
 
-WARM_UP = 60
-FLOOR_TURNS = 400
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Orders:
-    """Orders through ES2+: DownloadOrder and ConfirmOrder with release."""
-
-    per_second: float
-    cpu_ms: dict[str, float]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Run:
-    """One load run. `cpu_ms` is processor time a download by part of the server."""
-
-    connections: str
-    cpu_ms: dict[str, float]
-    client_cpu_ms: float
-    report: FleetReport
-
-    @property
-    def server_ms(self) -> float:
-        """HTTP processes and worker, without the database."""
-        return self.cpu_ms["http"] + self.cpu_ms["worker"]
+GUARD = Path(__file__).with_name("bench_guard.json")
+_WARM_UP = 60
+_CODE = "12345678"
+_WAYS = {
+    "device": Way(name="a connection for each device"),
+    "call": Way(name="a connection for each call", connections=FleetConnections.PER_CALL),
+    "kept": Way(name="kept connections", connections=FleetConnections.KEPT),
+    "brainpool": Way(name="brainpoolP256r1", curve=Curve.BRAINPOOL_P256R1),
+    "code": Way(name="confirmation code", confirmation_code=_CODE),
+}
+_OTHERS = ("session", "two", "latency", "orders", "eim")
+MODES = (*_WAYS, *_OTHERS)
+_SIZES = (1_000, 100_000, 1_000_000)
+_OPEN_SESSIONS = 10_000
+_LOAD_SHARE = 0.7
+_TWO_NEED = 3
+_WIDTH = 160
+"""Columns of the table: a result that is piped into a file is as wide as one on a screen."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Floor:
-    """Milliseconds of processor time for the cryptography of a download, and for the server's side of a handshake."""
+class Latency:
+    """Milliseconds of every answered request at a share of the highest rate measured."""
 
-    crypto_ms: float
-    handshake_ms: float
-
-    @property
-    def both(self) -> float:
-        """Together."""
-        return self.crypto_ms + self.handshake_ms
+    devices_per_second: float
+    share: float
+    p50: float
+    p99: float
+    by_function: dict[str, tuple[float, float]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Memory:
+    """Resident megabytes of each process after so many downloads."""
+
+    downloads: int
+    megabytes: dict[str, float]
+
+
+@dataclass(slots=True, kw_only=True)
 class Result:
-    """Everything measured. Milliseconds of processor time for one download; ratios are medians over the rounds."""
+    """Everything measured; what was not asked for is missing."""
 
-    floors: list[Floor]
-    empty_ms: list[float]
-    orders: Orders
-    runs: list[Run]
-    to_floor: float
-    http_to_floor: float
-    to_empty: float
+    cores: dict[str, list[int]]
+    devices: int
+    concurrency: int
+    modes: dict[str, Measured] = field(default_factory=dict)
+    orders: Orders | None = None
+    latency: Latency | None = None
+    eim: EimCosts | None = None
+    flat: list[Level] = field(default_factory=list)
+    memory: list[Memory] = field(default_factory=list)
+    left_out: dict[str, str] = field(default_factory=dict)
 
 
 def main() -> int:
-    """Measure, print, guard; 1 when a download failed or the server is too far above the floor."""
+    """Measure, print, guard; 1 when a download failed or a ratio is worse than the guard allows."""
     options = _options()
     cores = Cores.of_this_machine()
     os.sched_setaffinity(0, cores.load)
-    with tempfile.TemporaryDirectory(prefix="smdp-bench-") as folder:
-        loaded = stage.prepare(Path(folder), options.processes, options.log_level)
-        with stage.serving(loaded, cores) as subject:
-            result = uvloop.run(_measure(options, subject, cores))
+    result = Result(
+        cores={"server": sorted(cores.server), "database": sorted(cores.database), "load": sorted(cores.load)},
+        devices=options.devices,
+        concurrency=options.concurrency,
+    )
+    common = set(options.modes) - {"session", "two"}
+    if common or options.flat or options.memory:
+        _on_a_server(options, cores, result, common)
+    if "session" in options.modes:
+        _on_another(options, cores, result, "session", protection="session")
+    if "two" in options.modes:
+        if len(os.sched_getaffinity(0) | cores.server) < _TWO_NEED:
+            result.left_out["two"] = f"two processes need {_TWO_NEED} cores: two to work on and one for the load"
+        else:
+            _on_another(options, cores.for_two(), result, "two", processes=2)
     _show(result)
     if options.json:
         options.json.write_bytes(msgspec.json.format(msgspec.json.encode(result)))
-    return _judge(result, options.limit)
+    if options.write_guard:
+        GUARD.write_bytes(msgspec.json.format(msgspec.json.encode(_guarded(result))) + b"\n")
+    return judged(result, options.tolerance)
 
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        description=__doc__, epilog="Example: make bench ARGS='--devices 1000 --rounds 5 --json bench.json'"
+        description=__doc__,
+        epilog="Examples: make bench ARGS='--rounds 5 --json bench.json'; make bench ARGS='--modes device --flat'",
     )
-    parser.add_argument("--devices", type=int, default=400, help="downloads a round (400)")
-    parser.add_argument("--rounds", type=int, default=3, help="rounds with fresh connections (3)")
+    parser.add_argument("--modes", type=_modes, default=list(MODES), help=f"some of {','.join(MODES)} (all)")
+    parser.add_argument("--devices", type=int, default=250, help="downloads a round (250)")
+    parser.add_argument("--rounds", type=int, default=3, help="rounds of the first mode; the others have one less (3)")
     parser.add_argument("--concurrency", type=int, default=16, help="devices at the same time (16)")
     parser.add_argument("--padding", type=int, default=10_000, help="extra bytes in a profile (10000)")
-    parser.add_argument("--processes", type=int, default=1, help="HTTP processes of the server (1)")
     parser.add_argument("--log-level", default="warning", help="of the server (warning)")
-    parser.add_argument("--limit", type=float, default=20.0, help="fail above so many times the floor (20)")
+    parser.add_argument("--flat", action="store_true", help="also with 1,000 to 1,000,000 orders (some ten minutes)")
+    parser.add_argument("--flat-most", type=int, default=_SIZES[-1], help="the largest of them (1000000)")
+    parser.add_argument("--memory", type=int, default=0, help="also memory over so many downloads (0)")
+    parser.add_argument("--tolerance", type=float, default=1.25, help="a ratio may be so many times its guard (1.25)")
+    parser.add_argument("--write-guard", action="store_true", help="keep the ratios of this run as the guard")
     parser.add_argument("--json", type=Path, help="also write the result to this file")
     return parser.parse_args()
 
 
-async def _measure(options: argparse.Namespace, subject: Subject, cores: Cores) -> Result:
-    modes = [FleetConnections.PER_DEVICE] * options.rounds + [FleetConnections.PER_CALL, FleetConnections.KEPT]
-    total = WARM_UP + options.devices * len(modes)
-    await asyncio.to_thread(stage.stock, subject, total, options.padding)
-    orders, codes = await _ordered(subject, total, options.concurrency)
-    await _loaded(subject, codes[:WARM_UP], FleetConnections.PER_DEVICE, options)
-    empty, runs, lowest = [], [], []
-    with stage.empty(subject, cores) as (pid, port):
-        await stage.load_empty(subject, port, WARM_UP, options.concurrency)
-        for number, mode in enumerate(modes):
-            part = codes[WARM_UP + number * options.devices :][: options.devices]
-            runs.append(await _loaded(subject, part, mode, options))
-            if mode is FleetConnections.PER_DEVICE:
-                lowest.append(_floor(subject, cores))
-                before = server_cpu([pid])
-                await stage.load_empty(subject, port, options.devices, options.concurrency)
-                empty.append((server_cpu([pid]) - before) * 1000 / options.devices)
-    return _result(orders, lowest, empty, runs)
+def _modes(text: str) -> list[str]:
+    named = [name for name in text.split(",") if name]
+    if unknown := set(named) - set(MODES):
+        raise argparse.ArgumentTypeError(f"{', '.join(sorted(unknown))}: not among {', '.join(MODES)}")
+    return named
 
 
-def _floor(subject: Subject, cores: Cores) -> Floor:
-    """Measured on the server's core between its runs: other work on the machine then weighs on both alike."""
-    listener = server_context(subject.pki.tls_certificate, subject.pki.tls_key)
-    os.sched_setaffinity(0, cores.server)
-    try:
-        return Floor(
-            crypto_ms=floors.milliseconds(floors.download_crypto(), FLOOR_TURNS),
-            handshake_ms=floors.handshake(listener, trust(subject.ca), subject.name, FLOOR_TURNS),
-        )
-    finally:
-        os.sched_setaffinity(0, cores.load)
+def _progress(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
 
 
-def _result(orders: Orders, lowest: list[Floor], empty: list[float], runs: list[Run]) -> Result:
-    fresh = [run for run in runs if run.connections == FleetConnections.PER_DEVICE.value]
-    rounds = list(zip(fresh, lowest, empty, strict=True))
-    return Result(
-        floors=lowest,
-        empty_ms=empty,
-        orders=orders,
-        runs=runs,
-        to_floor=statistics.median(run.server_ms / floor.both for run, floor, _ in rounds),
-        http_to_floor=statistics.median(run.cpu_ms["http"] / floor.both for run, floor, _ in rounds),
-        to_empty=statistics.median(run.server_ms / bare for run, _, bare in rounds),
+def _on_a_server(options: argparse.Namespace, cores: Cores, result: Result, modes: set[str]) -> None:
+    with tempfile.TemporaryDirectory(prefix="smdp-bench-") as folder:
+        _progress("starting a server")
+        loaded = stage.prepare(Path(folder), options.log_level)
+        with stage.serving(loaded, cores) as subject:
+            uvloop.run(_measure(options, _bench(options, subject, cores), result, modes))
+
+
+def _on_another(options: argparse.Namespace, cores: Cores, result: Result, mode: str, **changes: object) -> None:
+    with tempfile.TemporaryDirectory(prefix="smdp-bench-") as folder:
+        _progress(f"{mode}: starting a server")
+        loaded = stage.prepare(Path(folder), options.log_level, **changes)
+        with stage.serving(loaded, cores) as subject:
+            bench = _bench(options, subject, cores)
+            result.modes[mode] = uvloop.run(_only(options, bench, Way(name=_NAMES[mode])))
+
+
+_NAMES = {"session": "session keys", "two": "two processes"}
+
+
+def _bench(options: argparse.Namespace, subject: Subject, cores: Cores) -> Bench:
+    return Bench(subject, cores, devices=options.devices, concurrency=options.concurrency, progress=_progress)
+
+
+async def _only(options: argparse.Namespace, bench: Bench, way: Way) -> Measured:
+    fewer = max(options.rounds - 1, 1)
+    await stocked(bench.subject, _WARM_UP + options.devices * fewer, options.padding)
+    await _warm(bench)
+    return await bench.rounds(way, fewer)
+
+
+async def _warm(bench: Bench) -> None:
+    _, codes = await bench.ordered(_WARM_UP)
+    await bench.round(_WAYS["device"], codes)
+
+
+async def _measure(options: argparse.Namespace, bench: Bench, result: Result, modes: set[str]) -> None:
+    await stocked(bench.subject, _needed(options, modes), options.padding)
+    result.orders, codes = await bench.ordered(_WARM_UP if "orders" not in modes else max(_WARM_UP, 2 * bench.devices))
+    await bench.round(_WAYS["device"], codes)
+    for name, way in _WAYS.items():
+        if name in modes:
+            rounds = options.rounds if name == "device" else max(options.rounds - 1, 1)
+            result.modes[name] = await bench.rounds(way, rounds, with_empty=name == "device")
+    if "latency" in modes and "device" in result.modes:
+        result.latency = await _latency(bench, result.modes["device"].per_second.median)
+    if "eim" in modes:
+        result.eim = await eim(bench, 2 * bench.devices, bench.devices, max(options.rounds - 1, 1))
+    if options.memory:
+        result.memory = await _memory(bench, options.memory)
+    if options.flat:
+        sizes = [size for size in _SIZES if size <= options.flat_most]
+        result.flat = await flat(bench, sizes, _OPEN_SESSIONS, options.rounds)
+
+
+def _needed(options: argparse.Namespace, modes: set[str]) -> int:
+    """How many profiles all of this takes out of stock."""
+    rounds: int = sum(
+        options.rounds if name == "device" else max(options.rounds - 1, 1) for name in _WAYS if name in modes
+    )
+    rounds += 2 * ("orders" in modes) + 2 * ("latency" in modes) + options.flat * (len(_SIZES) + 1) * options.rounds
+    return int(_WARM_UP + options.devices * rounds + options.memory)
+
+
+async def _latency(bench: Bench, highest: float) -> Latency:
+    rate = highest * _LOAD_SHARE
+    way = Way(name=f"{rate:.0f} devices a second", per_second=rate)
+    bench.progress(f"latency: {way.name}, {_LOAD_SHARE:.0%} of the most")
+    _, codes = await bench.ordered(2 * bench.devices)
+    run = await bench.round(way, codes)
+    functions = [one for one in run.report.latencies if one.function != "download"]
+    return Latency(
+        devices_per_second=rate,
+        share=_LOAD_SHARE,
+        p50=max(one.p50 for one in functions) * 1000,
+        p99=max(one.p99 for one in functions) * 1000,
+        by_function={one.function: (one.p50 * 1000, one.p99 * 1000) for one in functions},
     )
 
 
-async def _ordered(subject: Subject, count: int, concurrency: int) -> tuple[Orders, list[ActivationCode]]:
-    async with metering(subject.settings, subject.state) as meter:
-        before, started = meter.read(), perf_counter()
-        codes = await stage.order(subject, count, concurrency)
-        elapsed = perf_counter() - started
-        used = {part: (seconds - before[part]) * 1000 / count for part, seconds in meter.read().items()}
-    return Orders(per_second=count / elapsed, cpu_ms=used), codes
+async def _memory(bench: Bench, downloads: int) -> list[Memory]:
+    found = [Memory(downloads=0, megabytes=_resident(bench.subject))]
+    step = max(downloads // 10, 1)
+    for done in range(step, downloads + 1, step):
+        bench.progress(f"memory: {done} of {downloads} downloads")
+        _, codes = await bench.ordered(step)
+        await bench.round(_WAYS["device"], codes)
+        found.append(Memory(downloads=done, megabytes=_resident(bench.subject)))
+    return found
 
 
-async def _loaded(
-    subject: Subject, codes: list[ActivationCode], mode: FleetConnections, options: argparse.Namespace
-) -> Run:
-    orders = subject.settings.data_dir / "orders.txt"
-    stage.write_orders(orders, codes)
-    files = subject.pki.device_files(Curve.P256)
-    plan = LoadPlan(
-        orders=orders,
-        eum_certificate=files.eum_certificate,
-        eum_key=files.eum_key,
-        ci_certificates=(files.ci_certificate,),
-        ca=subject.ca,
-        host=subject.state.hosts["es9"],
-        port=subject.state.ports["es9"],
-        concurrency=options.concurrency,
-        verify_every=20,
-        connections=mode,
-    )
-    async with metering(subject.settings, subject.state) as meter:
-        result = await run_load(plan, _unwatched, meter)
-    return _run(mode, result)
-
-
-def _unwatched(*_: int) -> None:
-    """Nobody watches the progress."""
-
-
-def _run(mode: FleetConnections, result: LoadResult) -> Run:
-    assert result.server_cpu_ms_per_download is not None
-    return Run(
-        connections=mode.value,
-        cpu_ms=result.server_cpu_ms_per_download,
-        client_cpu_ms=result.client_cpu_seconds * 1000 / result.report.devices,
-        report=result.report,
-    )
+def _resident(subject: Subject) -> dict[str, float]:
+    """Megabytes of each process of the server that are in memory now."""
+    found = {}
+    for name, pid in subject.state.processes.items():
+        status = Path(f"/proc/{pid}/status").read_text()
+        kilobytes = next(line.split()[1] for line in status.splitlines() if line.startswith("VmRSS"))
+        found[name] = int(kilobytes) / 1024
+    return found
 
 
 def _show(result: Result) -> None:
-    console = Console(highlight=False, soft_wrap=True)
-    table = Table(title="Milliseconds of processor time a download, and of latency", title_justify="left")
-    columns = ("connections", "downloads/s", "HTTP", "worker", "PostgreSQL", "p50", "p90", "p99")
-    for column in columns:
+    console = Console(highlight=False, soft_wrap=True, width=_WIDTH)
+    if result.modes:
+        _show_modes(console, result)
+    if result.orders is not None:
+        parts = ", ".join(f"{part} {one:.2f}" for part, one in result.orders.cpu_ms.items())
+        console.print(f"orders over ES2+: {result.orders.per_second:.0f} a second; CPU-ms an order: {parts}")
+    if result.latency is not None:
+        steps = ", ".join(f"{name} {p50:.0f}/{p99:.0f}" for name, (p50, p99) in result.latency.by_function.items())
+        rate, share = result.latency.devices_per_second, result.latency.share
+        console.print(f"latency at {rate:.0f} devices a second ({share:.0%} of the most), p50/p99 ms: {steps}")
+    if result.eim is not None:
+        poll, command = (
+            "; ".join(f"{part} {one:.2f}" for part, one in costs.items())
+            for costs in (result.eim.poll_ms, result.eim.command_ms)
+        )
+        console.print(
+            f"eIM, a poll that finds nothing: {poll} CPU-ms; HTTP / empty answer with one read "
+            f"({result.eim.bare_ms:.2f}): {result.eim.to_bare}"
+        )
+        console.print(f"eIM, a command executed: {command} CPU-ms")
+    for level in result.flat:
+        idle = ", ".join(f"{part} {one:.1f} %" for part, one in level.idle_percent.items())
+        console.print(
+            f"flat, {level.measured.name}: server / floor {level.measured.to_floor}, to the first "
+            f"{level.server_to_first:.2f}; PostgreSQL to the first {level.database_to_first:.2f}; idle: {idle}"
+        )
+    for one in result.memory:
+        parts = ", ".join(f"{name} {size:.1f} MB" for name, size in one.megabytes.items())
+        console.print(f"memory after {one.downloads} downloads: {parts}")
+    for name, why in result.left_out.items():
+        console.print(f"{name}: left out, {why}")
+
+
+def _show_modes(console: Console, result: Result) -> None:
+    table = Table(title="CPU-ms a download (medians), and ratios within a round: median (least-most)")
+    for column in (
+        "mode",
+        "HTTP",
+        "worker",
+        "PostgreSQL",
+        "floor",
+        "server / floor",
+        "HTTP / floor",
+        "PostgreSQL / server",
+        "downloads/s",
+    ):
         table.add_column(column, justify="right", no_wrap=True)
-    for run in result.runs:
-        whole = next(one for one in run.report.latencies if one.function == "download")
-        parts = (run.cpu_ms[part] for part in ("http", "worker", "database"))
-        latency = (seconds * 1000 for seconds in (whole.p50, whole.p90, whole.p99))
-        figures = [*(f"{one:.2f}" for one in parts), *(f"{one:.0f}" for one in latency)]
-        table.add_row(run.connections, f"{run.report.downloads_per_second:.0f}", *figures)
+    for one in result.modes.values():
+        parts = [f"{_median([run.cpu_ms[part] for run in one.rounds]):.2f}" for part in ("http", "worker", "database")]
+        floor = f"{_median([run.floor.both for run in one.rounds]):.2f}"
+        ratios = (str(one.to_floor), str(one.http_to_floor), str(one.database_to_server))
+        table.add_row(one.name, *parts, floor, *ratios, f"{one.per_second.median:.0f}")
     console.print(table)
-    per_order = ", ".join(f"{part} {one:.2f}" for part, one in result.orders.cpu_ms.items())
-    console.print(f"orders over ES2+: {result.orders.per_second:.0f} a second; CPU-ms an order: {per_order}")
-    crypto = statistics.median(floor.crypto_ms for floor in result.floors)
-    handshake = statistics.median(floor.handshake_ms for floor in result.floors)
-    console.print(f"floor, cryptography of a download: {crypto:.2f} CPU-ms")
-    console.print(f"floor, one TLS handshake:          {handshake:.2f} CPU-ms")
-    bare = statistics.median(result.empty_ms)
-    console.print(f"floor, empty HTTPS server:         {bare:.2f} CPU-ms for the requests of a download")
-    console.print(
-        f"server / (cryptography + handshake): {result.to_floor:.2f} (HTTP alone {result.http_to_floor:.2f}); "
-        f"server / empty server: {result.to_empty:.2f}"
-    )
+    device = result.modes.get("device")
+    if device is not None and device.to_empty is not None:
+        floors = [run.floor for run in device.rounds]
+        console.print(
+            f"floor: cryptography {_median([one.crypto_ms for one in floors]):.2f}, one TLS handshake "
+            f"{_median([one.handshake_ms for one in floors]):.2f} CPU-ms; empty HTTPS server "
+            f"{_median(device.empty_ms):.2f}; server / empty server {device.to_empty}"
+        )
+    if device is not None and "two" in result.modes:
+        gain = result.modes["two"].per_second.median / device.per_second.median
+        console.print(f"two processes / one: {gain:.2f} times the downloads a second")
 
 
-def _judge(result: Result, limit: float) -> int:
-    failed = [failure for run in result.runs for failure in run.report.failures]
-    for failure in failed:
-        print(f"{failure.count} downloads failed: {failure.code}: {failure.example}", file=sys.stderr)
-    if result.to_floor > limit:
-        print(f"too slow: {result.to_floor:.2f} times the floor, at most {limit:g} are allowed", file=sys.stderr)
-    return int(bool(failed) or result.to_floor > limit)
+def _median(values: Sequence[float]) -> float:
+    return percentile(sorted(values), 50)
+
+
+def _guarded(result: Result) -> dict[str, dict[str, float]]:
+    """What the guard compares: ratios, which the speed of the machine does not move."""
+    found = {
+        name: {"server_to_floor": one.to_floor.median, "database_to_server": one.database_to_server.median}
+        for name, one in result.modes.items()
+    }
+    if result.eim is not None:
+        found["eim"] = {"poll_to_bare": result.eim.to_bare.median}
+    return found
+
+
+def judged(result: Result, tolerance: float) -> int:
+    """The exit status: 1 when a download failed, or a ratio is beyond its guard by more than `tolerance`."""
+    faults = [
+        f"{one.name}: {failure.count} downloads failed: {failure.code}: {failure.example}"
+        for one in result.modes.values()
+        for run in one.rounds
+        for failure in run.report.failures
+    ]
+    guard = msgspec.json.decode(GUARD.read_bytes(), type=dict[str, dict[str, float]]) if GUARD.exists() else {}
+    for mode, ratios in _guarded(result).items():
+        for name, ratio in ratios.items():
+            allowed = guard.get(mode, {}).get(name, float("inf")) * tolerance
+            if ratio > allowed:
+                faults.append(f"{mode}: {name} is {ratio:.2f}, more than {allowed:.2f}: something has become slower")
+    for fault in faults:
+        print(fault, file=sys.stderr)
+    return int(bool(faults))
 
 
 if __name__ == "__main__":

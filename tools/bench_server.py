@@ -15,16 +15,20 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from certs import layout
 from certs.layout import PkiFolder
 from rsp.identifiers import ActivationCode
 from server import running, settings
 from server.demo.stage import smdp
+from server.listening import LISTENERS
 from server.running import Running
 from server.settings import Settings
 from simulator.exchange import Connections, Exchange, Habits, identify, trust
 from simulator.operator import OperatorClient
+from store.embedded import EmbeddedPostgres
+from store.postmaster import processes_of
 from tools.floors import REQUEST_BYTES
 
 OPERATOR = "operator-a"
@@ -35,16 +39,24 @@ _LOOK_SECONDS = 0.05
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cores:
-    """Where the server and the load run: different cores where there are two, so that neither slows the other."""
+    """Where server, database and load run: on cores of their own as far as there are any."""
 
     server: frozenset[int]
+    database: frozenset[int]
     load: frozenset[int]
 
     @classmethod
     def of_this_machine(cls) -> Cores:
-        """The first core for the server, the others for the load."""
+        """The first core for the server, the second for PostgreSQL where there are three, the others for the load."""
         first, *others = sorted(os.sched_getaffinity(0))
-        return cls(server=frozenset({first}), load=frozenset(others or {first}))
+        database, load = (others[:1], others[1:]) if len(others) > 1 else ([first], others or [first])
+        return cls(server=frozenset({first}), database=frozenset(database), load=frozenset(load))
+
+    def for_two(self) -> Cores:
+        """The same with a second core for the server, taken from the load as far as it has two."""
+        spare = sorted(self.load)
+        taken = frozenset(spare[:1]) if len(spare) > 1 else self.database
+        return Cores(server=self.server | taken, database=self.database, load=self.load - taken or self.load)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,22 +74,18 @@ class Subject:
         return self.settings.server_names[0]
 
 
-def prepare(folder: Path, processes: int, log_level: str) -> Settings:
-    """Settings and test certificates in an empty folder."""
+def prepare(folder: Path, log_level: str, **changes: Any) -> Settings:
+    """Settings, with `changes` to some of them, and test certificates in an empty folder."""
     passphrase = folder / "passphrase"
     passphrase.touch(mode=0o600)
     passphrase.write_text(secrets.token_urlsafe(32))
+    given: dict[str, Any] = {f"{name}_port": 0 for name in LISTENERS} | {"processes": 1} | changes
     loaded = settings.load(
         {},
         data_dir=folder,
         vault_passphrase_file=passphrase,
-        processes=processes,
         log_level=log_level,
-        es9_port=0,
-        es2_port=0,
-        eim_port=0,
-        api_port=0,
-        ops_port=0,
+        **given,
     )
     smdp(loaded, "pki", "init")
     return loaded
@@ -91,6 +99,8 @@ def serving(loaded: Settings, cores: Cores) -> Iterator[Subject]:
         process = _pinned(command, cores, env=settings.environment(loaded), stdout=log, stderr=log)
         try:
             state = _ready(process, loaded)
+            for pid in processes_of(EmbeddedPostgres(loaded.data_dir).cluster):
+                os.sched_setaffinity(pid, cores.database)
             pki = layout.load(loaded.pki_dir)
             ca = loaded.data_dir / "tls-ca.pem"
             ca.write_text("".join(ssl.DER_cert_to_PEM_cert(certificate) for certificate in pki.ci_certificates))
@@ -100,10 +110,20 @@ def serving(loaded: Settings, cores: Cores) -> Iterator[Subject]:
 
 
 @contextmanager
-def empty(subject: Subject, cores: Cores) -> Iterator[tuple[int, int]]:
-    """The empty server with the same TLS certificate; yields its process id and port."""
-    files = (str(subject.pki.tls_certificate), str(subject.pki.tls_key))
-    command = [sys.executable, "-m", "tools.floors", *files]
+def empty(subject: Subject, cores: Cores, *, eim: bool = False, dsn: str = "") -> Iterator[tuple[int, int]]:
+    """The empty server with the TLS certificate of ES9+ or of the eIM; yields its process id and port.
+
+    With `dsn` it reads one row of that database by its key for each request.
+    """
+    pki = subject.pki.eim if eim and subject.pki.eim is not None else subject.pki
+    command = [
+        sys.executable,
+        "-m",
+        "tools.floors",
+        str(pki.tls_certificate),
+        str(pki.tls_key),
+        *([dsn] if dsn else []),
+    ]
     process = _pinned(command, cores, stdout=subprocess.PIPE)
     try:
         assert process.stdout is not None
@@ -156,7 +176,9 @@ def stock(subject: Subject, count: int, padding: int) -> None:
     smdp(subject.settings, "profile", "generate", str(count), *own)
 
 
-async def order(subject: Subject, count: int, concurrency: int) -> list[ActivationCode]:
+async def order(
+    subject: Subject, count: int, concurrency: int, confirmation_code: str | None = None
+) -> list[ActivationCode]:
     """Order and release `count` profiles over ES2+, `concurrency` at a time on kept connections."""
     certificate, key = subject.pki.operator_files(OPERATOR)
     tls = identify(trust(subject.ca), certificate, key)
@@ -166,14 +188,16 @@ async def order(subject: Subject, count: int, concurrency: int) -> list[Activati
     async with Exchange(tls=tls, addresses=address) as exchange, asyncio.TaskGroup() as workers:
         client = OperatorClient(exchange, host=subject.name, function_requester=OPERATOR)
         for _ in range(concurrency):
-            workers.create_task(_order(client, subject.name, turns, codes))
+            workers.create_task(_order(client, subject.name, turns, codes, confirmation_code))
     return codes
 
 
-async def _order(client: OperatorClient, name: str, turns: Iterator[int], codes: list[ActivationCode]) -> None:
+async def _order(
+    client: OperatorClient, name: str, turns: Iterator[int], codes: list[ActivationCode], confirmation_code: str | None
+) -> None:
     for _ in turns:
         iccid = await client.download_order(profile_type=PROFILE_TYPE)
-        confirmed = await client.confirm_order(iccid, release=True)
+        confirmed = await client.confirm_order(iccid, release=True, confirmation_code=confirmation_code)
         codes.append(ActivationCode(smdp_address=name, matching_id=confirmed.matching_id))
 
 

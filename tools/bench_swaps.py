@@ -82,7 +82,7 @@ def main() -> int:
     options = parser.parse_args()
     cores = Cores.of_this_machine()
     with tempfile.TemporaryDirectory(prefix="smdp-bench-") as folder:
-        loaded = stage.prepare(Path(folder), 1, "warning")
+        loaded = stage.prepare(Path(folder), "warning")
         with stage.serving(loaded, cores) as subject:
             uvloop.run(_measure(options, subject))
     return 0
@@ -95,10 +95,10 @@ async def _measure(options: argparse.Namespace, subject: Subject) -> None:
     meter = ServerMeter(subject.state, pool, embedded.cluster)
     try:
         _show("quiet, no swaps", await _quiet(subject, meter, options.quiet))
-        issuer = _issuer(subject)
+        issuer = issuer_of(subject)
         await crowd.waiting(tables, [issuer.eid(_FIRST_OF_CROWD + number) for number in range(options.waiting)])
         _show(f"quiet, {options.waiting} swaps wait", await _quiet(subject, meter, options.quiet))
-        cards = await _cards(subject, pool, issuer, options.devices)
+        cards = await made_cards(subject, pool, issuer, options.devices)
         await _asked(tables, [card.eid for card in cards])
         _show("waking", await _wake(subject, tables, cards, options.rate))
         _show(f"quiet, {options.waiting} swaps wait still", await _quiet(subject, meter, options.quiet))
@@ -120,14 +120,15 @@ def _resident_mb(pid: int) -> float:
     return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS")) / 1024
 
 
-def _issuer(subject: Subject) -> EumIssuer:
+def issuer_of(subject: Subject) -> EumIssuer:
+    """The EUM of the test certificates."""
     files = subject.pki.device_files(Curve.P256)
     key = load_pem_private_key(files.eum_key.read_bytes(), None)
     assert isinstance(key, ec.EllipticCurvePrivateKey)
     return EumIssuer(files.eum_certificate.read_bytes(), key, (files.ci_certificate.read_bytes(),))
 
 
-async def _cards(subject: Subject, pool: Any, issuer: EumIssuer, count: int) -> list[IotCard]:
+async def made_cards(subject: Subject, pool: Any, issuer: EumIssuer, count: int) -> list[IotCard]:
     """Cards from the factory with the target's profile on them, disabled; onboarded."""
     vault, identity = open_vault(subject.settings), identity_of(subject.settings, subject.pki)
     assert identity is not None

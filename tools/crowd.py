@@ -70,6 +70,15 @@ async def waiting(connection: Any, eids: Sequence[Eid]) -> None:
     await connection.execute("ANALYZE")
 
 
+async def known(connection: Any, eids: Sequence[Eid]) -> None:
+    """Put eSIMs for which nothing waits into the tables."""
+    names = [str(eid) for eid in eids]
+    async with connection.transaction():
+        await connection.execute(_ESIMS, TENANT, names, "eim.example.com")
+        await connection.execute(_CONTACTS, TENANT, names)
+    await connection.execute("ANALYZE esims, esim_contacts")
+
+
 async def due(connection: Any, eids: Sequence[Eid]) -> None:
     """Swaps of eSIMs that are known, at `confirm_on_card` and due now: the runner is to ask their cards."""
     names = [str(eid) for eid in eids]

@@ -1,6 +1,7 @@
 """What a download costs at least here: its cryptography, one TLS handshake, an HTTP server that does nothing.
 
-Run as a program it is that empty server: it answers the requests of ES9+ with fixed bytes of usual length.
+Run as a program it is that empty server: it answers the requests of ES9+ with fixed bytes of usual length, or, given a
+database, those of ESipa after it has read one row.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from time import process_time
 
+import asyncpg
 import uvloop
 from aiohttp import web
 from cryptography import x509
@@ -33,6 +35,7 @@ _VERIFICATIONS = 4  # eUICC certificate, euiccSigned1, euiccSigned2, installatio
 _SIGNED_BYTES = 300
 _SEGMENTS = 3  # A0, A1 and A2 of a package whose profile was protected ahead of time
 _WARM_UP = 20
+_NOTHING_WAITS = bytes.fromhex("bf4f03020101")
 
 ANSWER_BYTES = {
     "initiateAuthentication": 1500,
@@ -58,9 +61,9 @@ def milliseconds(work: Callable[[], object], times: int) -> float:
     return (process_time() - started) * 1000 / times
 
 
-def download_crypto() -> Callable[[], None]:
-    """All cryptography of one download on P-256, an EUM known already, and nothing else."""
-    own, peer = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
+def download_crypto(curve: ec.EllipticCurve) -> Callable[[], None]:
+    """All cryptography of one download on `curve`, an EUM known already, and nothing else."""
+    own, peer = ec.generate_private_key(curve), ec.generate_private_key(curve)
     message = os.urandom(_SIGNED_BYTES)
     signature = peer.sign(message, _ECDSA)
     certificate = _certificate(peer)
@@ -76,7 +79,7 @@ def download_crypto() -> Callable[[], None]:
         assert isinstance(key, ec.EllipticCurvePublicKey)
         for _ in range(_VERIFICATIONS):
             key.verify(signature, message, _ECDSA)
-        secret = ec.generate_private_key(ec.SECP256R1()).exchange(ec.ECDH(), point)
+        secret = ec.generate_private_key(curve).exchange(ec.ECDH(), point)
         keys = X963KDF(algorithm=hashes.SHA256(), length=48, sharedinfo=b"shared").derive(secret)
         for _ in range(_SEGMENTS):
             Cipher(AES(keys[16:32]), CBC(keys[:16])).encryptor().update(message[:288])
@@ -133,11 +136,24 @@ async def _answer(request: web.Request) -> web.Response:
     return web.Response(body=b"x" * ANSWER_BYTES[function], content_type="application/json")
 
 
-async def _serve(certificate: Path, key: Path) -> None:
+async def _serve(certificate: Path, key: Path, dsn: str) -> None:
     from transport.tls import server_context
 
     app = web.Application()
     app.add_routes([web.post("/{function}", _answer)])
+    if dsn:
+        # Without pool, queue or translation of errors: what asking the database costs at least.
+        connection = await asyncpg.connect(dsn)
+        read = await connection.prepare("SELECT eid, counter FROM esims WHERE eid = $1")
+
+        async def poll(request: web.Request) -> web.Response:
+            eid = (await request.read())[-16:].hex()
+            async with turn:
+                await read.fetchrow(eid)
+            return web.Response(body=_NOTHING_WAITS, content_type="application/x-gsma-rsp-asn1")
+
+        turn = asyncio.Lock()
+        app.add_routes([web.post("/{path:.*}", poll)])
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=server_context(certificate, key), backlog=1024)
@@ -147,4 +163,4 @@ async def _serve(certificate: Path, key: Path) -> None:
 
 
 if __name__ == "__main__":
-    uvloop.run(_serve(Path(sys.argv[1]), Path(sys.argv[2])))
+    uvloop.run(_serve(Path(sys.argv[1]), Path(sys.argv[2]), "".join(sys.argv[3:])))

@@ -24,7 +24,7 @@ _DEVICES = 6
 @pytest.fixture(scope="module")
 def subject(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Subject]:
     """A server with one HTTP process and as many profiles in stock as there are devices."""
-    settings = bench_server.prepare(tmp_path_factory.mktemp("load"), 1, "warning")
+    settings = bench_server.prepare(tmp_path_factory.mktemp("load"), "warning")
     with bench_server.serving(settings, Cores.of_this_machine()) as running:
         bench_server.stock(running, _DEVICES, 0)
         yield running

@@ -146,6 +146,9 @@ def _tls(pki: PkiFolder, judge: _Judge, names: Sequence[str]) -> Iterator[Findin
     yield from _chain(parsed, Role.DP_TLS, judge, subject)
     if parsed.curve is not Curve.P256:
         yield _error(subject, "is not on NIST P-256, which the TLS listeners need: bring one that is")
+    if not parsed.tls_client:
+        text = "has no clientAuth among its extended key usages: an SM-DS refuses it (ES12)"
+        yield Finding(severity=Severity.WARNING, subject=subject, text=text)
     for name in names or pki.names or ("any DNS host",):
         if name.lower() not in pki.names:
             yield _error(subject, f"does not name {name}: bring a certificate for the name devices connect to")

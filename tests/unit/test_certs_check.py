@@ -8,6 +8,10 @@ from pathlib import Path
 
 import certs_cases as cases
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from certs import files, listing, recipe
 from certs.folder import (
@@ -152,6 +156,29 @@ async def test_wrong_and_missing_tls_keys_are_found(pki: PkiFolder, vault: MockV
     assert ["is not its key" in one.text for one in await findings(pki, vault)] == [True]
     pki.tls_key.unlink()
     assert ["cannot be read" in one.text for one in await findings(pki, vault)] == [True]
+
+
+async def test_tls_certificate_that_is_no_clients_is_warned_about(tmp_path: Path, vault: MockVault) -> None:
+    made = cases.made()
+    pki = await import_set(tmp_path / "pki", vault, cases.written(tmp_path / "in", made), now=cases.NOW)
+    original = x509.load_pem_x509_certificate(pki.tls_certificate.read_bytes())
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(original.subject)
+        .issuer_name(original.issuer)
+        .serial_number(original.serial_number)
+        .public_key(original.public_key())
+        .not_valid_before(original.not_valid_before_utc)
+        .not_valid_after(original.not_valid_after_utc)
+    )
+    for extension in original.extensions:
+        usage = isinstance(extension.value, x509.ExtendedKeyUsage)
+        value = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]) if usage else extension.value
+        builder = builder.add_extension(value, critical=extension.critical)
+    signed = builder.sign(made.ci.key, hashes.SHA256())
+    pki.tls_certificate.write_bytes(signed.public_bytes(Encoding.PEM))
+    found = await findings(pki, vault)
+    assert [(one.severity, "clientAuth" in one.text) for one in found] == [(Severity.WARNING, True)]
 
 
 async def test_tls_key_open_to_others_is_warned_about(pki: PkiFolder, vault: MockVault) -> None:

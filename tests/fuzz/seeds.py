@@ -30,6 +30,7 @@ from server.test_profiles import personalisations
 from simulator.bpp_segments import split_bound_profile_package
 from simulator.card import Card
 from simulator.issuer import EumIssuer
+from tests.fuzz import simulated
 from tests.fuzz.simulated import no_chance
 from tests.fuzz.target import CORPUS, NOW
 from tests.fuzz.targets import KEYS
@@ -100,7 +101,12 @@ def everything() -> dict[str, list[bytes]]:
         "package_result": [esep_samples.RESULT, esep_samples.REFUSED, esep_samples.UNSIGNED],
         "sequence": [message for message in esep if message[:2] == b"\xbf\x50"],
         "platform": [json.dumps(body).encode() for body in _PLATFORM],
-        "reply": [json.dumps(body).encode() for body in _REPLIES],
+        "reply": [
+            *(json.dumps(body).encode() for body in _REPLIES),
+            *_answers(authenticate, prepare, plain, bpp[:600])[0],
+        ],
+        "lpa_answer_json": _answers(authenticate, prepare, plain, bpp)[0],
+        "lpa_answer_asn1": _answers(authenticate, prepare, plain, bpp)[1],
         "lpa": [bpp, installed, notifications, authenticate, plain, full],
         "ipa": [_trigger(), *_euicc_packages()],
         "card": [authenticate, prepare, bpp[:400], _CANCEL, b"\xbf\x28\x00", tlv.wrap(0xBF3F, tlv.wrap(0x80, b"a.b"))],
@@ -244,6 +250,27 @@ def _es9_binary(card: Card, *messages: bytes) -> list[bytes]:
         tlv.wrap(0xBF41, session, tlv.wrap(0xA1, tlv.read(cancelled).value)),
     )
     return [tlv.wrap(0xA2, body) for body in bodies]
+
+
+def _answers(authenticate: bytes, prepare: bytes, metadata: bytes, bpp: bytes) -> tuple[list[bytes], list[bytes]]:
+    """Answers of ES9+ in JSON and ASN.1."""
+    server, shown = list(tlv.read(authenticate).children())[:4], list(tlv.read(prepare).children())
+    asked = {
+        "initiateAuthentication": (0xBF39, [found.raw for found in server]),
+        "authenticateClient": (0xBF3B, [metadata, shown[0].raw, shown[1].raw, shown[-1].raw]),
+        "getBoundProfilePackage": (0xBF3A, [bpp]),
+        "cancelSession": (0xBF41, []),
+    }
+    in_json, in_asn1 = [], []
+    for function, (tag, members) in asked.items():
+        names = [name for name in simulated._ANSWERS[function] if name != "transactionId"]
+        body: dict[str, Any] = {"header": {"functionExecutionStatus": {"status": "Executed-Success"}}}
+        session = tlv.wrap(0x80, bytes.fromhex(SESSION)) if names else b""
+        body |= {"transactionId": SESSION} if names else {}
+        body |= {name: base64.b64encode(member).decode() for name, member in zip(names, members, strict=True)}
+        in_json.append(json.dumps(body).encode())
+        in_asn1.append(tlv.wrap(0xA2, tlv.wrap(tag, tlv.wrap(0xA0, session, *members))))
+    return in_json, in_asn1
 
 
 def _trigger() -> bytes:

@@ -26,11 +26,21 @@ from simulator import metadata as card_metadata
 from simulator.apdu import ApduInterface
 from simulator.card import Card
 from simulator.card_memory import CardImage
+from simulator.exchange import Answer, FunctionFailed, ProtocolFault
 from simulator.issuer import EumIssuer
+from simulator.lpa_bindings import Asn1Binding, JsonBinding
 from tests.fuzz.target import NOW, Target, cis
 
 _OWN_ICCID = Iccid("8900012345678901234")
 _REFUSED = (Malformed, ValueError)
+_SIGNED = ("serverSigned1", "serverSignature1", "euiccCiPKIdToBeUsed", "serverCertificate")
+_SHOWN = ("profileMetadata", "smdpSigned2", "smdpSignature2", "smdpCertificate")
+_ANSWERS = {
+    "initiateAuthentication": ("transactionId", *_SIGNED),
+    "authenticateClient": ("transactionId", *_SHOWN),
+    "getBoundProfilePackage": ("transactionId", "boundProfilePackage"),
+    "cancelSession": (),
+}
 
 
 def _lpa(data: bytes) -> None:
@@ -49,6 +59,18 @@ def _lpa(data: bytes) -> None:
     ):
         with contextlib.suppress(ValueError):
             read(data)
+
+
+def _answers(data: bytes) -> None:
+    """An answer of ES9+ in either binding, as the LPA reads it."""
+    for binding in (JsonBinding(), Asn1Binding()):
+        headers = {"Content-Type": binding.content_type, "X-Admin-Protocol": "gsma/rsp/v2.5.0"}
+        answer = Answer(status=200, headers=headers, body=data, attempt=1)
+        for function, required in _ANSWERS.items():
+            with contextlib.suppress(ProtocolFault, FunctionFailed):
+                found = binding.reply(function, answer, required)
+                if "transactionId" in required:
+                    found.transaction_id()
 
 
 def _ipa(data: bytes) -> None:
@@ -124,6 +146,8 @@ def _card_image(data: bytes) -> None:
 
 TARGETS: tuple[Target, ...] = (
     Target("lpa", "tlv", _lpa, _REFUSED),
+    Target("lpa_answer_json", "json", _answers, _REFUSED),
+    Target("lpa_answer_asn1", "tlv", _answers, _REFUSED),
     Target("ipa", "tlv", _ipa, _REFUSED),
     Target("card", "tlv", _card, _REFUSED),
     Target("apdu", "octets", _apdu, ()),

@@ -31,6 +31,7 @@ from crypto.certificates import CertificateRejected, TrustStore
 from crypto.x509 import BadCertificate, parse_certificate
 from es2plus import messages as es2
 from es9plus import asn1 as es9_asn1
+from es9plus import client as es9_client
 from es9plus import messages as es9_json
 from es9plus import requests as es9_requests
 from rsp import es10, esep, icon, json_binding, plmn, saip, tlv, vendor_data
@@ -244,7 +245,19 @@ def _facts(found: dict[str, Any]) -> None:
 
 def _reply(body: bytes) -> None:
     """An answer of an operator, an SM-DP+ or an SM-DS to one of our calls."""
-    http_client._read(body)
+    reply = http_client._read(body)
+    if reply is None or reply.codes is not None:
+        return
+    answer = es9_client._Answer("function", reply.body)
+    readers: tuple[Callable[[], object], ...] = (
+        answer.transaction_id,
+        lambda: answer.tlv("boundProfilePackage", 0xBF36),
+        lambda: answer.tlv("serverSigned1", 0x30),
+        lambda: answer.wrapped("serverSignature1", 0x5F37, 64),
+    )
+    for read in readers:
+        with contextlib.suppress(Unreachable):
+            read()
 
 
 TARGETS: tuple[Target, ...] = (

@@ -31,6 +31,7 @@ _LEVELS = logging.getLogger("http")
 
 JSON = "application/json"
 RETRY_AFTER_SECONDS = 2
+_LONGEST_PATH = 100
 AWAY = (Unavailable, VaultUnavailable)
 """What a function raises while something it needs is away: 503."""
 _PROTOCOL = "X-Admin-Protocol"
@@ -187,7 +188,9 @@ class Interface:
             response = _turned(404, f"There is no such function here. Functions are below {self.prefix}/.")
         response.headers[_PROTOCOL] = self.binding.protocol
         self.metrics.fault(self.name, "unknown", response.status)
-        _log.info("lost", interface=self.name, status=response.status)
+        # A path of another generation, such as /gsma/rsp3/, tells of clients that want what is not here yet.
+        asked = request.raw_path[:_LONGEST_PATH] if request.raw_path.startswith("/gsma/") else ""
+        _log.info("lost", interface=self.name, status=response.status, path=asked)
         return response
 
     def _failure(self, function: str, error: Exception) -> web.StreamResponse:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 import pytest
+from structlog.testing import capture_logs
 
 from crypto.curves import Curve
 from rsp import schema, tlv
@@ -185,6 +186,16 @@ async def test_other_media_types_methods_and_sizes_are_turned_away(es9: Es9Stage
     assert (await es9.post("/gsma/rsp2/es9plus/cancelSession", body, MEDIA)).status == 415
     assert (await es9.post(PATH, tlv.wrap(0xA2, bytes(300_000)), MEDIA)).status == 413
     assert (await es9.post(PATH + "/", body, MEDIA)).status == 404
+
+
+async def test_a_path_of_another_generation_is_404_and_logged(es9: Es9Stage) -> None:
+    with capture_logs() as logged:
+        for path in ("/gsma/rsp3/es9plus/handleDeviceChangeRequest", "/gsma/rsp3/asn1?" + "x" * 500, "/secret"):
+            answer = await es9.post(path, b"{}", {"Content-Type": "application/json"})
+            assert (answer.status, b"/gsma/rsp2/" in answer.body) == (404, True)
+    paths = [entry["path"] for entry in logged if entry["event"] == "lost"]
+    assert paths[0] == "/gsma/rsp3/es9plus/handleDeviceChangeRequest"
+    assert (paths[1][:17], len(paths[1]), paths[2]) == ("/gsma/rsp3/asn1?x", 100, "")
 
 
 async def test_unknown_members_are_passed_over(es9: Es9Stage) -> None:

@@ -11,7 +11,16 @@ from functools import lru_cache
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from crypto.curves import Curve
-from crypto.x509 import BadCertificate, Certificate, PermittedName, Role, parse_certificate, same_organization
+from crypto.x509 import (
+    BadCertificate,
+    Certificate,
+    Glance,
+    PermittedName,
+    Role,
+    glance,
+    parse_certificate,
+    same_organization,
+)
 
 __all__ = [
     "BadCertificate",
@@ -93,20 +102,27 @@ class TrustStore:
         The order is fixed: unknown CI, then the EUM's dates before its other faults, then the same for the eUICC.
         `under` is the key id of the CI that was agreed on; any other is as good as unknown.
         """
-        eum = _read(eum_der, Fault.EUM_INVALID)
+        eum, unusable = _looked_at(eum_der, Fault.EUM_INVALID)
+        self._check_ci_of(eum, now, under)
+        if not eum.is_valid_at(now):
+            raise CertificateRejected(Fault.EUM_EXPIRED, _dates(eum, "EUM"))
+        if unusable is not None:
+            raise unusable
+        self._checked_eum(eum_der)
+        euicc, unusable = _looked_at(euicc_der, Fault.EUICC_INVALID)
+        if not euicc.is_valid_at(now):
+            raise CertificateRejected(Fault.EUICC_EXPIRED, _dates(euicc, "eUICC"))
+        if unusable is not None:
+            raise unusable
+        return self._checked_euicc(eum_der, euicc_der)
+
+    def _check_ci_of(self, eum: Certificate | Glance, now: datetime, under: bytes | None) -> None:
         ci = self._anchors.get(eum.authority_key_id)
         if ci is None or not ci.is_valid_at(now):
             state = "is not trusted here" if ci is None else "is outside its validity dates"
             raise CertificateRejected(Fault.CI_UNKNOWN, f"CI {eum.authority_key_id.hex()} {state}")
         if under is not None and eum.authority_key_id != under:
             raise CertificateRejected(Fault.CI_UNKNOWN, f"CI {eum.authority_key_id.hex()} is not the one agreed on")
-        if not eum.is_valid_at(now):
-            raise CertificateRejected(Fault.EUM_EXPIRED, _dates(eum, "EUM"))
-        self._checked_eum(eum_der)
-        euicc = _read(euicc_der, Fault.EUICC_INVALID)
-        if not euicc.is_valid_at(now):
-            raise CertificateRejected(Fault.EUICC_EXPIRED, _dates(euicc, "eUICC"))
-        return self._checked_euicc(eum_der, euicc_der)
 
     def verify_server_certificate(self, der: bytes, role: Role, now: datetime) -> Certificate:
         """Judge one of our own certificates, directly under a trusted CI, for use in `role`. Raises BadCertificate."""
@@ -156,14 +172,19 @@ class TrustStore:
         )
 
 
-def _read(der: bytes, fault: Fault) -> Certificate:
+def _looked_at(der: bytes, fault: Fault) -> tuple[Certificate | Glance, CertificateRejected | None]:
+    """The certificate; or what it says of issuer and dates, which are judged first, and why it cannot be used."""
     try:
-        return parse_certificate(der)
+        return parse_certificate(der), None
     except BadCertificate as error:
-        raise CertificateRejected(fault, str(error)) from None
+        unusable = CertificateRejected(fault, str(error))
+        seen = glance(der)
+        if seen is None:
+            raise unusable from None
+        return seen, unusable
 
 
-def _dates(certificate: Certificate, whose: str) -> str:
+def _dates(certificate: Certificate | Glance, whose: str) -> str:
     return f"{whose} certificate is valid from {certificate.not_before} to {certificate.not_after} only"
 
 

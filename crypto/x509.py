@@ -114,6 +114,37 @@ class Certificate:
             raise BadCertificate("its signature does not match its issuer's key") from None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Glance:
+    """What a certificate says first: who issued it and when it holds. The rest of it may be beyond reading."""
+
+    authority_key_id: bytes
+    not_before: datetime
+    not_after: datetime
+
+    def is_valid_at(self, moment: datetime) -> bool:
+        """Whether `moment` (aware) lies within the validity dates, both included."""
+        return self.not_before <= moment <= self.not_after
+
+
+def glance(der: bytes) -> Glance | None:
+    """Look at a certificate that `parse_certificate` refuses; None where not even so much can be read."""
+    if len(der) > _MAX_LENGTH:
+        return None
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)
+            source = x509.load_der_x509_certificate(der)
+            issuer = source.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier).value
+            return Glance(
+                authority_key_id=issuer.key_identifier or b"",
+                not_before=source.not_valid_before_utc,
+                not_after=source.not_valid_after_utc,
+            )
+    except (x509.ExtensionNotFound, *_UNREADABLE):
+        return None
+
+
 def same_organization(one: str, other: str) -> bool:
     """Compare two organization names as RFC 5280, 7.1 does: case and runs of blanks do not count."""
     return " ".join(one.casefold().split()) == " ".join(other.casefold().split())

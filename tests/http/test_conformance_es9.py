@@ -78,6 +78,12 @@ def answered(wire: Wire, found: Any, code: str, integer: int) -> None:
     assert found.code == (code if wire is JSON else integer)
 
 
+@conforms(
+    "SGP.22 5.6.1",
+    "the address is judged before the version, the version before the keys",
+    function=INITIATE,
+    where="smdp/downloads.py",
+)
 @both
 async def test_the_address_is_judged_before_the_version_and_the_version_before_the_keys(
     es9: Es9Stage, wire: Wire
@@ -94,6 +100,12 @@ def replaced(card: Card, properties: EuiccProperties) -> Card:
     return Card(card.eid, card.credentials, now=card.now, properties=properties)
 
 
+@conforms(
+    "SGP.22 5.6.3",
+    "an unknown CI is judged before anything else about the EUM",
+    function=AUTHENTICATE,
+    where="crypto/certificates.py",
+)
 @both
 async def test_an_unknown_ci_is_judged_before_anything_else_about_the_eum(es9: Es9Stage, wire: Wire) -> None:
     card = peers.card_of_expired_eum(es9.stage)
@@ -102,6 +114,12 @@ async def test_an_unknown_ci_is_judged_before_anything_else_about_the_eum(es9: E
     answered(wire, found, "8.11.1/3.9", 9)
 
 
+@conforms(
+    "SGP.22 5.6.3",
+    "a CI that was not agreed on is as good as unknown",
+    function=AUTHENTICATE,
+    where="crypto/certificates.py",
+)
 @both
 async def test_a_ci_that_was_not_agreed_on_is_judged_before_anything_else_about_the_eum(
     es9: Es9Stage, wire: Wire
@@ -118,6 +136,12 @@ async def test_a_ci_that_was_not_agreed_on_is_judged_before_anything_else_about_
     answered(wire, await device.authenticate(tlv.wrap(0xBF38, tlv.wrap(0xA0, signed, *chain))), "8.11.1/3.9", 9)
 
 
+@conforms(
+    "SGP.22 5.6.3",
+    "an expired certificate is expired before any other fault of it",
+    function=AUTHENTICATE,
+    where="crypto/certificates.py",
+)
 @both
 async def test_an_expired_certificate_is_expired_before_any_other_fault_of_it(es9: Es9Stage, wire: Wire) -> None:
     eum, euicc = peers.card_of_expired_eum(es9.stage), peers.expired_card(es9.stage)
@@ -127,6 +151,12 @@ async def test_an_expired_certificate_is_expired_before_any_other_fault_of_it(es
     answered(wire, (await authenticated(es9, wire, euicc, "TOKEN"))[1], "8.1.3/6.3", 4)
 
 
+@conforms(
+    "SGP.22 5.6.3",
+    "certificates are judged before the signature, and it before what it signs",
+    function=AUTHENTICATE,
+    where="smdp/downloads.py",
+)
 @both
 async def test_certificates_are_judged_before_the_signature_and_it_before_what_it_signs(
     es9: Es9Stage, wire: Wire
@@ -139,12 +169,19 @@ async def test_certificates_are_judged_before_the_signature_and_it_before_what_i
     answered(wire, found, "8.1/6.1", 5)
 
 
+@conforms("SGP.22 5.6.3", "the card is judged before its order", function=AUTHENTICATE, where="smdp/downloads.py")
 @both
 async def test_the_card_is_judged_before_its_order(es9: Es9Stage, wire: Wire) -> None:
     _, found = await authenticated(es9, wire, es9.stage.card(Misbehaviour.WRONG_SIGNATURE1), "NOBODYS-TOKEN")
     answered(wire, found, "8.1/6.1", 5)
 
 
+@conforms(
+    "SGP.22 5.6.3",
+    "the EID is judged before the state of the order, the state before its time",
+    function=AUTHENTICATE,
+    where="smdp/eligibility.py",
+)
 @both
 async def test_the_owner_of_an_order_is_judged_before_its_state_and_the_state_before_its_time(
     es9: Es9Stage, wire: Wire
@@ -165,6 +202,12 @@ async def test_an_order_past_its_time_is_expired_before_it_is_unsuitable(es9: Es
     answered(wire, found, "8.8.5/4.10", 8)
 
 
+@conforms(
+    "SGP.22 5.6.2",
+    "the code is judged after the signature and before the time of the order",
+    function=DELIVER,
+    where="smdp/delivery.py",
+)
 @both
 async def test_the_code_is_judged_after_the_signature_and_before_the_time_of_the_order(
     es9: Es9Stage, wire: Wire
@@ -181,6 +224,7 @@ async def test_the_code_is_judged_after_the_signature_and_before_the_time_of_the
     assert (await stage.seen(ordered)).codes == 1
 
 
+@conforms("SGP.22 5.6.2", "a wrong code leaves the session usable", function=DELIVER, where="smdp/delivery.py")
 @both
 async def test_a_wrong_code_leaves_the_session_usable(es9: Es9Stage, wire: Wire) -> None:
     device = await begun(es9, wire, code="4711")
@@ -189,6 +233,7 @@ async def test_a_wrong_code_leaves_the_session_usable(es9: Es9Stage, wire: Wire)
     assert device.install(await device.deliver("4711")).succeeded
 
 
+@conforms("SGP.22 5.6.5", "the signed OID is judged after the signature", function=CANCEL, where="smdp/cancellation.py")
 @both
 async def test_the_signed_oid_of_a_cancellation_is_judged_after_its_signature(es9: Es9Stage, wire: Wire) -> None:
     device = await begun(es9, wire, Misbehaviour.WRONG_CANCEL_OID, Misbehaviour.WRONG_CANCEL_SIGNATURE)

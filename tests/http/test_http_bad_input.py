@@ -12,6 +12,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from rsp.status import Status
+from tests.conformance import conforms
 from tests.http_stage import ES2, ES9, Answer, Edge, Ordered, b64
 
 _DEVICE = {
@@ -90,6 +92,8 @@ async def unchanged(at_edge: Edge, order: Ordered) -> AsyncIterator[None]:
     assert await at_edge.rows() == before
 
 
+@conforms("SGP.22 6.5", "what is not the JSON of the function is 400", Status.MALFORMED, binding="json",
+          where="transport/functions.py")  # fmt: skip
 @pytest.mark.usefixtures("unchanged")
 async def test_body_that_is_no_json_object_is_400_at_every_function(at_edge: Edge) -> None:
     wrong = []

@@ -44,6 +44,25 @@ def flipped_last_byte(der: bytes) -> bytes:
     return der[:-1] + bytes((der[-1] ^ 1,))
 
 
+OTHER_CURVE = bytes.fromhex("06082a8648ce3d030107"), bytes.fromhex("06082a8648ce3d030177")
+
+
+def test_of_an_unreadable_certificate_issuer_and_dates_are_judged_first(store: TrustStore) -> None:
+    """Of a curve nobody knows, for example."""
+    late = NOW + timedelta(days=100_000)
+    stranger = pki.issue(pki.EUM, STRANGER).der.replace(*OTHER_CURVE)
+    assert fault_of(store, stranger, EUICC.der) is Fault.CI_UNKNOWN
+    eum, euicc = EUM.der.replace(*OTHER_CURVE), EUICC.der.replace(*OTHER_CURVE)
+    brief = pki.issue(replace(pki.EUM, not_after=LONG_AGO), CI).der.replace(*OTHER_CURVE)
+    assert fault_of(store, brief, EUICC.der) is Fault.EUM_EXPIRED
+    assert fault_of(store, eum, EUICC.der) is Fault.EUM_INVALID
+    old = pki.issue(replace(pki.EUICC, not_after=LONG_AGO), EUM).der.replace(*OTHER_CURVE)
+    assert fault_of(store, EUM.der, old) is Fault.EUICC_EXPIRED
+    assert fault_of(store, EUM.der, euicc) is Fault.EUICC_INVALID
+    assert fault_of(store, b"\x30\x00", EUICC.der) is Fault.EUM_INVALID
+    assert fault_of(store, EUM.der, EUICC.der, late) is Fault.CI_UNKNOWN
+
+
 def test_good_chain_gives_the_identity_of_the_card(store: TrustStore) -> None:
     identity = store.verify_euicc(EUM.der, EUICC.der, NOW)
     assert identity.eid == pki.EID

@@ -71,9 +71,9 @@ def _session(settings: Settings, pki: PkiFolder) -> aiohttp.ClientSession:
     """Connections to SM-DS: mutual TLS with DPtls, whose certificates come from the CIs we trust and nobody else."""
     context = ci_context(pki.ci_certificates, pki.tls_certificate, pki.tls_key)
     resolver = ChosenHosts(_listed(settings), aiohttp.ThreadedResolver())
-    return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(ssl=context, resolver=resolver, limit=16), cookie_jar=aiohttp.DummyCookieJar()
-    )
+    # One that is slow to answer holds up nobody's orders at another.
+    connector = aiohttp.TCPConnector(ssl=context, resolver=resolver, limit=0, limit_per_host=16)
+    return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
 
 
 def _listed(settings: Settings) -> dict[str, Target]:

@@ -10,7 +10,7 @@ from rsp.identifiers import Iccid
 from rsp.status import Status
 from smdp.eligibility import DOWNLOADABLE, has_expired
 from smdp.event import DOUBT_SECONDS, Event, EventRefused, SmdsPolicy
-from smdp.event_ports import Events, SmDs, Wanted
+from smdp.event_ports import Events, SmDs, Wanted, Window
 from smdp.order import Order
 from smdp.ports import OrderingStore, TransitionLost
 
@@ -33,6 +33,8 @@ class EventKeeping:
         self._smds = smds
         self._policy = policy
         self._now = now
+        self._events_after = 0
+        self._orders_after = 0
 
     async def remove(self, number: int) -> None:
         """Delete an event at its SM-DS. Raises EventWanted, or Unreachable to be asked again."""
@@ -51,11 +53,16 @@ class EventKeeping:
         if not await self._events.removed(number):
             raise Unreachable("a lost call may still bring the event back: it will be deleted once more")
 
-    async def reconcile(self, most: int) -> int:
-        """Compare events with open orders, up to `most` of each kind; answers how many were seen to."""
+    async def reconcile(self, most: int, size: int = 5000) -> int:
+        """Compare the next `size` events and orders, and register up to `most`; answers how many were seen to."""
         now = self._now()
-        done = await self._events.withdraw_unwanted(now, most)
-        for tenant_id, iccid in await self._events.unannounced(now, most):
+        done = await self._events.withdraw_abandoned(now, most)
+        window = Window(after=self._events_after, size=size)
+        unneeded, self._events_after = await self._events.withdraw_unneeded(now, window)
+        window = Window(after=self._orders_after, size=size)
+        unannounced, self._orders_after = await self._events.unannounced(now, window)
+        done += unneeded
+        for tenant_id, iccid in unannounced:
             done += await self._intend(tenant_id, iccid)
         for event in await self._events.claim_due(now, most):
             await self._register(event)

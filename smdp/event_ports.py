@@ -32,6 +32,14 @@ class Wanted:
     free: bool = False
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Window:
+    """So many rows after this one: large tables are compared piece by piece. The first begins after 0."""
+
+    after: int
+    size: int
+
+
 class EventWork(Protocol):
     """Events within one transaction of ES2+."""
 
@@ -66,11 +74,14 @@ class Events(Protocol):
     async def not_removed(self, number: int, error: str, doubt_seconds: float) -> None:
         """Whether the SM-DS has it is not known."""
 
-    async def withdraw_unwanted(self, now: datetime, most: int) -> int:
-        """Withdraw what no open order needs (any more); answers how many."""
+    async def withdraw_abandoned(self, now: datetime, most: int) -> int:
+        """Withdraw what was to be registered, was not, and is not needed; answers how many."""
 
-    async def unannounced(self, now: datetime, most: int) -> Sequence[tuple[int, Iccid]]:
-        """(tenant, ICCID) of released orders that name an SM-DS and have no event there."""
+    async def withdraw_unneeded(self, now: datetime, window: Window) -> tuple[int, int]:
+        """Withdraw what of a window of registered events no open order needs: how many, and where the next begins."""
+
+    async def unannounced(self, now: datetime, window: Window) -> tuple[Sequence[tuple[int, Iccid]], int]:
+        """(tenant, ICCID) of released orders of a window that have no event at their SM-DS; where the next begins."""
 
     async def claim_due(self, now: datetime, most: int) -> Sequence[Event]:
         """Events of open orders that are to be registered (again) now; each is due again after a pause."""

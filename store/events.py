@@ -7,6 +7,7 @@ from datetime import datetime
 
 import asyncpg
 from sqlalchemy import (
+    CTE,
     BigInteger,
     ColumnElement,
     DateTime,
@@ -32,9 +33,9 @@ from rsp.identifiers import Eid, Iccid, MatchingId
 from rsp.status import Status
 from smdp.eligibility import DOWNLOADABLE
 from smdp.event import Event, EventState, EventStep, after
-from smdp.event_ports import Wanted
+from smdp.event_ports import Wanted, Window
 from smdp.ports import TransitionLost
-from store.compiled import Statement, compiled
+from store.compiled import compiled
 from store.pool import Connection, Pool, Row
 from store.tables import orders, smds_events
 from store.withdrawal import from_now, withdrawal
@@ -228,20 +229,57 @@ _IS_NEEDED = exists().where(
 _IS_DUE = smds_events.c.due_at <= _CLOCK
 
 
-def _unwanted(where: ColumnElement[bool]) -> Statement:
-    """Two statements and not one: a row that goes from one state to the other meanwhile must not meet either."""
-    batch = select(smds_events.c.id).where(where, ~_IS_NEEDED).limit(_MOST).with_for_update(skip_locked=True)
-    parts = withdrawal(smds_events.c.id.in_(batch))
-    return compiled(select(func.count().label("count")).select_from(parts[0]).add_cte(*parts))
+def _next_after(window: CTE) -> ColumnElement[int]:
+    """The last id of a full window; 0 after a shorter one: the next begins anew."""
+    full = func.count() >= bindparam("size", type_=Integer)
+    return select(case((full, func.max(window.c.id)), else_=0)).select_from(window).scalar_subquery()
 
 
-_ABANDONED = _unwanted(and_(_REGISTERING, _IS_DUE))
-_LEFT_BEHIND = _unwanted(_REGISTERED)
+_ABANDONED_ROWS = withdrawal(
+    smds_events.c.id.in_(
+        select(smds_events.c.id)
+        .where(_REGISTERING, _IS_DUE, ~_IS_NEEDED)
+        .limit(_MOST)
+        .with_for_update(skip_locked=True)
+    )
+)
+_ABANDONED = compiled(select(func.count().label("count")).select_from(_ABANDONED_ROWS[0]).add_cte(*_ABANDONED_ROWS))
+_AFTER = bindparam("after", type_=BigInteger)
+_SIZE = bindparam("size", type_=Integer)
+_EVENT_WINDOW = (
+    select(smds_events.c.id)
+    .where(_REGISTERED, smds_events.c.id > _AFTER)
+    .order_by(smds_events.c.id)
+    .limit(_SIZE)
+    .cte("looked_at")
+)
+# Apart from the abandoned ones: a row that goes from one state to the other meanwhile must not meet either.
+_UNNEEDED_ROWS = withdrawal(
+    smds_events.c.id.in_(
+        select(smds_events.c.id)
+        .where(smds_events.c.id.in_(select(_EVENT_WINDOW.c.id)), _REGISTERED, ~_IS_NEEDED)
+        .with_for_update(skip_locked=True)
+    )
+)
+_UNNEEDED = compiled(
+    select(
+        select(func.count()).select_from(_UNNEEDED_ROWS[0]).scalar_subquery().label("count"),
+        _next_after(_EVENT_WINDOW).label("next"),
+    ).add_cte(*_UNNEEDED_ROWS)
+)
+_ORDER_WINDOW = (
+    select(orders.c.id)
+    .where(orders.c.smds_address.is_not(None), orders.c.ended_at.is_(None), orders.c.id > _AFTER)
+    .order_by(orders.c.id)
+    .limit(_SIZE)
+    .cte("looked_at")
+)
+_ORDERS_NEXT = compiled(select(_next_after(_ORDER_WINDOW).label("next")))
 _UNANNOUNCED = compiled(
     select(orders.c.tenant_id, orders.c.iccid)
     .where(
+        orders.c.id.in_(select(_ORDER_WINDOW.c.id)),
         _IS_OPEN,
-        orders.c.smds_address.is_not(None),
         orders.c.eid.is_not(None),
         orders.c.matching_id.is_not(None),
         ~exists().where(
@@ -253,7 +291,6 @@ _UNANNOUNCED = compiled(
         ),
     )
     .order_by(orders.c.id)
-    .limit(_MOST)
 )
 _PAUSE = func.least(
     literal_column("30.0") * func.power(literal_column("2.0"), func.least(smds_events.c.attempt, 10)),
@@ -294,15 +331,24 @@ class Events:
         """Whether the SM-DS has it is not known."""
         await self._pool.execute(_NOT_REMOVED, number=number, error=error[:_LONGEST_ERROR], doubt_seconds=doubt_seconds)
 
-    async def withdraw_unwanted(self, now: datetime, most: int) -> int:
-        """Withdraw what no open order needs: intents nobody followed up, and what orders left behind."""
-        rows = [await self._pool.fetch_one(each, at=now, most=most) for each in (_ABANDONED, _LEFT_BEHIND)]
-        return sum(row["count"] for row in rows if row is not None)
+    async def withdraw_abandoned(self, now: datetime, most: int) -> int:
+        """Withdraw intents that nobody followed up."""
+        row = await self._pool.fetch_one(_ABANDONED, at=now, most=most)
+        assert row is not None
+        return int(row["count"])
 
-    async def unannounced(self, now: datetime, most: int) -> Sequence[tuple[int, Iccid]]:
-        """Orders that name an SM-DS and have no event there."""
-        rows = await self._pool.fetch(_UNANNOUNCED, at=now, most=most)
-        return [(row["tenant_id"], Iccid(row["iccid"])) for row in rows]
+    async def withdraw_unneeded(self, now: datetime, window: Window) -> tuple[int, int]:
+        """Withdraw what orders left behind, in a window of events."""
+        row = await self._pool.fetch_one(_UNNEEDED, at=now, after=window.after, size=window.size)
+        assert row is not None
+        return row["count"], row["next"]
+
+    async def unannounced(self, now: datetime, window: Window) -> tuple[Sequence[tuple[int, Iccid]], int]:
+        """Orders of a window that name an SM-DS and have no event there."""
+        rows = await self._pool.fetch(_UNANNOUNCED, at=now, after=window.after, size=window.size)
+        following = await self._pool.fetch_one(_ORDERS_NEXT, after=window.after, size=window.size)
+        assert following is not None
+        return [(row["tenant_id"], Iccid(row["iccid"])) for row in rows], following["next"]
 
     async def claim_due(self, now: datetime, most: int) -> Sequence[Event]:
         """Events to be registered (again) now; due again after a pause that doubles from a minute to an hour."""

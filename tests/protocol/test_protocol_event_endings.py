@@ -261,6 +261,18 @@ async def test_event_that_was_not_forgotten_by_the_sm_ds_is_ours_again(at: Event
     assert (at.smds.events(card.eid), await at.rows(ordered)) == ([(ordered.matching_id, NAME)], ["registered"])
 
 
+async def test_everything_is_compared_though_piece_by_piece(at: EventStage) -> None:
+    cards = [at.stage.card() for _ in range(5)]
+    orders = [await at.announced(card.eid) for card in cards]
+    await at.stage.tables.execute("UPDATE orders SET state = 'error' WHERE iccid = $1", str(orders[3].iccid))
+    await at.stage.tables.execute("DELETE FROM smds_events WHERE event_id = $1", orders[4].matching_id)
+    seen = [await at.stage.events.reconcile(16, size=2) for _ in range(6)]
+    # The fourth event is in the second window of events, the last order in the third of orders; then it begins anew.
+    assert seen == [0, 1, 2, 0, 0, 0]
+    await at.work()
+    assert [len(at.smds.events(card.eid)) for card in cards] == [1, 1, 1, 0, 1]
+
+
 async def test_orders_without_sm_ds_are_not_looked_at(at: EventStage) -> None:
     card = at.stage.card()
     await at.confirm(await at.linked(card.eid), smds_address=None)

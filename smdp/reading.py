@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 from typing import Protocol
 
 from rsp.identifiers import Iccid, MatchingId, TransactionId
-from smdp.order import OrderState
+from smdp.order import CardReport, OrderState
 from smdp.ports import Limits
 from smdp.session import SessionState
 
@@ -71,7 +73,8 @@ class ToldRow:
 class OrderHistory:
     """An order with all that happened to it. `asks_code` says whether the user needs a confirmation code.
 
-    `smds_address` is the SM-DS of the order or empty, `event` the state of its latest event there or empty.
+    `smds_address` is the SM-DS of the order or empty, `event` the state of its latest event there or empty. `card` is
+    what the card has told last of the installed profile, `redownloads` how often its code was used again after that.
     """
 
     order: OrderRow
@@ -82,6 +85,9 @@ class OrderHistory:
     told: tuple[ToldRow, ...]
     smds_address: str = ""
     event: str = ""
+    card: CardReport | None = None
+    imei: str = ""
+    redownloads: int = 0
 
 
 class OrderReading(Protocol):
@@ -92,3 +98,42 @@ class OrderReading(Protocol):
 
     async def order_history(self, iccid: Iccid) -> OrderHistory | None:
         """The latest order of a profile, sessions and messages oldest first; None when nobody has ordered it."""
+
+
+class MessageState(StrEnum):
+    """How far a message to an operator has come."""
+
+    WAITING = "waiting"
+    SENT = "sent"
+    BURIED = "buried"
+    """Given up, or nobody asked for it: it is not tried again by itself."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MessageFilter:
+    """Which messages of one operator, at most `most` of them, the newest; None means any."""
+
+    tenant_id: int
+    state: MessageState | None = None
+    iccid: Iccid | None = None
+    most: int = 100
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MessageRow:
+    """One message to an operator; `error` is that of the last try, or why it was given up."""
+
+    id: int
+    iccid: str
+    state: MessageState
+    told: ToldRow
+
+
+class MessageReading(Protocol):
+    """Messages to operators, for people to look at and to send once more."""
+
+    async def list_messages(self, wanted: MessageFilter) -> list[MessageRow]:
+        """Messages, newest first."""
+
+    async def retry(self, tenant_id: int, message_ids: Sequence[int]) -> int:
+        """Make those of these that are buried due again; returns how many there were."""

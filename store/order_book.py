@@ -14,6 +14,7 @@ from smdp.reading import OrderFilter, OrderHistory, OrderRow, SessionRow, ToldRo
 from smdp.session import SessionState
 from store.compiled import compiled
 from store.pool import Pool, Row
+from store.rows import labelled, order_from
 from store.tables import orders, outbox, sessions, smds_events, tenants
 
 _TENANT = bindparam("tenant_id", type_=BigInteger)
@@ -53,6 +54,7 @@ _LATEST_EVENT = (
 )
 _LATEST = compiled(
     _ORDERS.add_columns(
+        *labelled(orders, "order"),
         orders.c.id,
         orders.c.matching_id,
         func.coalesce(orders.c.smds_address, "").label("smds_address"),
@@ -119,13 +121,17 @@ class OrderBook:
             return None
         attempts = await self._pool.fetch(_SESSIONS, order_id=row["id"])
         told = await self._pool.fetch(_TOLD, line=line_of(iccid), since=row["created_at"])
+        latest = order_from(row)
         return OrderHistory(
             order=_order(row),
             limits=Limits(download_attempts=row["download_limit"], confirmation_attempts=row["confirmation_limit"]),
             matching_id=MatchingId(row["matching_id"]) if row["matching_id"] else None,
             asks_code=row["asks_code"],
             sessions=tuple(map(_session, attempts)),
-            told=tuple(map(_told, told)),
+            told=tuple(map(told_from, told)),
+            card=latest.card if latest.card_state is not None else None,
+            imei=latest.imei or "",
+            redownloads=latest.redownloads,
             smds_address=row["smds_address"],
             event=row["event"],
         )
@@ -157,7 +163,8 @@ def _session(row: Row) -> SessionRow:
     )
 
 
-def _told(row: Row) -> ToldRow:
+def told_from(row: Row) -> ToldRow:
+    """What an operator is told, in the columns of the outbox."""
     body = json.loads(row["body"])
     return ToldRow(
         point=body["point"],

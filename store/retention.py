@@ -34,7 +34,8 @@ class Retention:
 
     A session that delivered a package is kept for the card's report, which may come a year late: without it the report
     cannot be verified. One that delivered nothing is of no use once it has expired. Notifications nobody could verify
-    are kept for people to look into, but not for ever: anybody can send them.
+    are kept for people to look into, but not for ever: anybody can send them. So are messages that were given up, or
+    that nobody asked for.
     """
 
     abandoned_sessions: timedelta = timedelta(days=1)
@@ -42,6 +43,7 @@ class Retention:
     unverified_notifications: timedelta = timedelta(days=30)
     verified_notifications: timedelta = timedelta(days=400)
     sent_messages: timedelta = timedelta(days=30)
+    buried_messages: timedelta = timedelta(days=400)
     calls: timedelta = timedelta(days=30)
     withdrawn_events: timedelta = timedelta(days=120)
     requests: timedelta = timedelta(days=7)
@@ -77,7 +79,11 @@ _NOTIFICATIONS = _removal(
         ),
     ),
 )
-_MESSAGES = _removal(outbox, (outbox.c.id,), outbox.c.sent_at < _before("sent_before"))
+_MESSAGES = _removal(
+    outbox,
+    (outbox.c.id,),
+    or_(outbox.c.sent_at < _before("sent_before"), outbox.c.buried_at < _before("buried_before")),
+)
 _CALLS = _removal(es2_calls, (es2_calls.c.tenant_id, es2_calls.c.call_id), es2_calls.c.created_at < _before("before"))
 _EVENTS = _removal(
     smds_events,
@@ -111,7 +117,9 @@ class Retirement:
             unverified_before=now - keep.unverified_notifications,
             verified_before=now - keep.verified_notifications,
         )
-        removed += await self._removed(_MESSAGES, sent_before=now - keep.sent_messages)
+        removed += await self._removed(
+            _MESSAGES, sent_before=now - keep.sent_messages, buried_before=now - keep.buried_messages
+        )
         removed += await self._removed(_REQUESTS, before=now - keep.requests)
         removed += await self._removed(_EVENTS, before=now - keep.withdrawn_events)
         return removed + await self._removed(_CALLS, before=now - keep.calls)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from server.commands import operator_rules
+from server.commands import operator_messages, operator_rules
 
 if TYPE_CHECKING:
     from server.settings import Settings
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     Reach = Callable[[Settings], AbstractContextManager[str]]
 
 app = typer.Typer(no_args_is_help=True, help="Operators: who may order profiles over ES2+, and with which certificate.")
+
+app.command("messages")(operator_messages.messages)
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 _T = TypeVar("_T")

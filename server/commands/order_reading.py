@@ -122,6 +122,8 @@ def _order(one: OrderRow) -> dict[str, Any]:
 
 def _history(found: OrderHistory, settings: Settings) -> dict[str, Any]:
     """Limits are those of the operator, else the server's."""
+    from server.printing import moment
+
     order, limits = found.order, found.limits
     return _order(order) | {
         "downloadAttempts": order.download_attempts,
@@ -131,8 +133,12 @@ def _history(found: OrderHistory, settings: Settings) -> dict[str, Any]:
         "activationCode": _activation_code(found, settings),
         "smdsAddress": found.smds_address,
         "event": found.event,
+        "imei": found.imei,
+        "redownloads": found.redownloads,
+        "cardState": found.card.state.value if found.card else "",
+        "cardStateAt": moment(found.card.at) if found.card else None,
         "sessions": [_session(one) for one in found.sessions],
-        "told": [_told(one) for one in found.told],
+        "told": [told_row(one) for one in found.told],
     }
 
 
@@ -163,11 +169,13 @@ def _session(one: SessionRow) -> dict[str, Any]:
     }
 
 
-def _told(one: ToldRow) -> dict[str, Any]:
+def told_row(one: ToldRow) -> dict[str, Any]:
+    """What an operator is told, as JSON. Points have their numbers here: the operator may have others for them."""
     from server.printing import moment
 
     return {
         "notificationPointId": one.point,
+        "point": _point(one.point),
         "failure": _codes(one.status),
         "attempts": one.attempts,
         "lastError": one.error,
@@ -175,6 +183,13 @@ def _told(one: ToldRow) -> dict[str, Any]:
         "sentAt": moment(one.sent_at),
         "givenUpAt": moment(one.buried_at),
     }
+
+
+def _point(number: int) -> str:
+    """The word for a notification point; a number of another release stays as it is."""
+    from smdp.progress import NotificationPoint
+
+    return NotificationPoint(number).word if number in list(NotificationPoint) else str(number)
 
 
 def _codes(name: str) -> str | None:
@@ -192,7 +207,7 @@ def _print(history: dict[str, Any]) -> None:
         typer.echo(f"{name:<22}{history[name] or '-'}")
     for name in ("downloadAttempts", "confirmationAttempts"):
         typer.echo(f"{name:<22}{history[name]} of {history[f'{name}Limit']}")
-    for name in ("activationCode", "smdsAddress", "event"):
+    for name in ("activationCode", "smdsAddress", "event", "imei", "redownloads", "cardState", "cardStateAt"):
         typer.echo(f"{name:<22}{history[name] or '-'}")
     typer.echo()
     _print_rows(history["sessions"], "No device has asked for it.")

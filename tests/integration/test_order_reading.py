@@ -124,6 +124,10 @@ def test_an_order_is_shown_with_all_that_happened_to_it(database: str) -> None:
         "activationCode": "LPA:1$smdp.example.com$TOKEN-1$$1",
         "smdsAddress": "",
         "event": "",
+        "imei": "",
+        "redownloads": 0,
+        "cardState": "",
+        "cardStateAt": None,
     }
     assert attempt == {
         "transactionId": str(transaction(1)),
@@ -134,6 +138,7 @@ def test_an_order_is_shown_with_all_that_happened_to_it(database: str) -> None:
     }
     assert told == {
         "notificationPointId": 2,
+        "point": "confirmation",
         "failure": "8.2.7/3.8",
         "attempts": 0,
         "lastError": "",

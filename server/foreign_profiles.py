@@ -186,7 +186,7 @@ class ForeignProfiles:
             raise ProfileRefused(f"there is no order of profile {iccid} for this eSIM")
         peer = await self._peers.peer(stock.peer_id)
         reading = await self._read(peer, order)
-        if state_of(order, reading) in (ProfileState.RESERVED, ProfileState.RELEASED):
+        if not order.kept and state_of(order, reading) in (ProfileState.RESERVED, ProfileState.RELEASED):
             raise ProfileRefused(f"no card got profile {iccid}: it is recalled, not given back")
         # A server that heard of the deletion may have acted on it by itself.
         came = Returned.IN_STOCK if reusable else Returned.WITHDRAWN
@@ -194,18 +194,31 @@ class ForeignProfiles:
             came = await self._returned(peer, order, iccid, reusable=reusable)
         if came is Returned.KEPT:
             _log.warning("profile kept", carrier=order.carrier_id, iccid=str(iccid), state=order.word)
-        await self._orders.ended(order.id, came.value, key)
+            await self._orders.kept_back(order.id)
+        else:
+            await self._orders.ended(order.id, came.value, key)
         return came
 
     async def _returned(self, peer: Peer, order: ForeignOrder, iccid: Iccid, *, reusable: bool) -> Returned:
-        """Ask for it by all that the server may offer."""
+        """Ask for it by all that the server may offer.
+
+        Once it has refused, only by what names the eSIM: the profile may have been given to another one since.
+        """
         wanted = _AVAILABLE if reusable else _UNAVAILABLE
+        if not order.kept and await self._recovered(peer, order, iccid, wanted):
+            refused = None
+        else:
+            refused = await self._cancel(peer, order, "return", wanted)
+        if refused is not None:
+            return Returned.KEPT
+        return Returned.IN_STOCK if reusable else Returned.WITHDRAWN
+
+    async def _recovered(self, peer: Peer, order: ForeignOrder, iccid: Iccid, wanted: str) -> bool:
         try:
             await peer.client.recover_profile(f"{order.token}-recover", iccid, wanted)
         except (OrderRefused, NotOffered):
-            if await self._cancel(peer, order, "return", wanted) is not None:
-                return Returned.KEPT
-        return Returned.IN_STOCK if reusable else Returned.WITHDRAWN
+            return False
+        return True
 
     async def return_surplus(self) -> int:
         """Cancel profiles that were reserved once too often; how many were looked at."""
@@ -269,8 +282,7 @@ class ForeignProfiles:
         return Reading(word=status.state, eid=status.eid)
 
     async def _order(self, stock: Stock, iccid: Iccid, eid: Eid) -> ForeignOrder | None:
-        order = await self._orders.open_order(stock.peer_id, iccid)
-        return order if order is not None and order.eid == eid else None
+        return await self._orders.open_order(stock.peer_id, iccid, eid)
 
     async def _sealed(self, order: ForeignOrder, matching_id: str) -> bytes:
         return await self._vault.wrap(matching_id.encode(), _context(order))

@@ -21,6 +21,7 @@ from sqlalchemy import (
     func,
     literal,
     null,
+    or_,
     select,
     true,
     update,
@@ -31,7 +32,7 @@ from rsp.identifiers import Eid, Iccid
 from store.compiled import Statement, compiled
 from store.foreign_tables import foreign_orders as orders
 from store.pool import Pool, Row
-from swap.foreign import ForeignOrder, Told
+from swap.foreign import KEPT, ForeignOrder, Told
 
 _ID = bindparam("order_id", type_=BigInteger)
 _CARRIER = bindparam("carrier_id", type_=BigInteger)
@@ -66,8 +67,13 @@ _ASKED = compiled(
 )
 _RESERVED = _changed(iccid=func.coalesce(orders.c.iccid, bindparam("iccid", type_=Text)))
 _FORGET = compiled(delete(orders).where(orders.c.id == _ID, orders.c.iccid.is_(None)))
+_EID = bindparam("eid", type_=Text)
 _OF_PROFILE = compiled(
-    select(*orders.c).where(orders.c.carrier_id == _CARRIER, orders.c.iccid == bindparam("iccid", type_=Text), _OPEN)
+    select(*orders.c)
+    .where(orders.c.carrier_id == _CARRIER, orders.c.iccid == bindparam("iccid", type_=Text), _OPEN)
+    .where(or_(_EID.is_(None), orders.c.eid == _EID))
+    .order_by(orders.c.ending != "", orders.c.id.desc())
+    .limit(1)
 )
 _ENDED_BY = compiled(
     select(*orders.c)
@@ -82,6 +88,7 @@ _RELEASED = _changed(
     released=true(), matching_sealed=bindparam("sealed", type_=LargeBinary), address=bindparam("at", type_=Text)
 )
 _CANCELLING = _changed(cancels=orders.c.cancels + 1)
+_KEPT_BACK = _changed(ending=literal(KEPT), matching_sealed=null())
 _KEPT_OUT = _changed(out=true())
 _NOTED = _changed(word=bindparam("new_word", type_=Text))
 _TOLD = compiled(
@@ -140,9 +147,13 @@ class ForeignOrders:
         """Drop an order that never came to be."""
         await self._pool.execute(_FORGET, order_id=order_id)
 
-    async def open_order(self, carrier_id: int, iccid: Iccid) -> ForeignOrder | None:
-        """The order of a profile that has not ended and is no surplus."""
-        row = await self._pool.fetch_one(_OF_PROFILE, carrier_id=carrier_id, iccid=iccid.digits)
+    async def open_order(self, carrier_id: int, iccid: Iccid, eid: Eid | None = None) -> ForeignOrder | None:
+        """The order of a profile that has not ended and is no surplus; for that eSIM, if one is named.
+
+        One that was kept comes after one that was not.
+        """
+        wanted = str(eid) if eid else None
+        row = await self._pool.fetch_one(_OF_PROFILE, carrier_id=carrier_id, iccid=iccid.digits, eid=wanted)
         return None if row is None else _order(row)
 
     async def ended_by(self, carrier_id: int, key: str) -> ForeignOrder | None:
@@ -161,6 +172,10 @@ class ForeignOrders:
     async def cancelling(self, order_id: int) -> ForeignOrder:
         """Count a cancellation that is about to be asked for. The row."""
         return _order(await self._pool.fetch_one(_CANCELLING, order_id=order_id))
+
+    async def kept_back(self, order_id: int) -> None:
+        """The server does not take the profile back; another order may get it once it does."""
+        await self._pool.execute(_KEPT_BACK, order_id=order_id)
 
     async def kept_out(self, order_id: int) -> None:
         """A card may hold the profile."""

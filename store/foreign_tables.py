@@ -72,7 +72,7 @@ foreign_orders = Table(
         "carrier_id",
         "iccid",
         unique=True,
-        postgresql_where=text("ended_at IS NULL"),
+        postgresql_where=text("ended_at IS NULL AND ending = ''"),
     ),
     Index("ix_foreign_orders_ended_key", "carrier_id", "ended_key", postgresql_where=text("ended_key <> ''")),
     Index("ix_foreign_orders_surplus", "id", postgresql_where=text("surplus AND ended_at IS NULL")),

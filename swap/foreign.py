@@ -14,8 +14,9 @@ from typing import Protocol
 
 from rsp.identifiers import Eid, Iccid
 from rsp.status import Status
-from swap.ports import ProfileState
+from swap.ports import ProfileState, Returned
 
+KEPT = Returned.KEPT.value
 _SKEW = timedelta(minutes=10)
 """By how much the clock of the other server may differ."""
 
@@ -37,7 +38,8 @@ class ForeignOrder:
     until the server has named it. `asks`, `confirms` and `cancels` count the calls that were begun, so more than one
     means that an earlier answer was lost. `matching_sealed` is the MatchingID that we chose, wrapped. `out`: the server
     would not cancel it, so a card may hold the profile. `surplus`: a second profile for one reservation, to be given
-    back. `word` is the server's own word for its state, as last read. `ending` says how it ended.
+    back. `word` is the server's own word for its state, as last read. `ending` says how it ended; it is KEPT in
+    one that has not ended, because the server does not take the profile back.
     """
 
     id: int
@@ -60,6 +62,11 @@ class ForeignOrder:
     word: str = ""
     ending: str = ""
     ended_at: datetime | None = None
+
+    @property
+    def kept(self) -> bool:
+        """Whether the server was asked to take the profile back, and did not."""
+        return self.ending == KEPT
 
     @property
     def may_be_on_a_card(self) -> bool:
@@ -190,8 +197,11 @@ class ForeignOrders(Protocol):
     async def forget(self, order_id: int) -> None:
         """Drop an order that never came to be: the only ask was refused."""
 
-    async def open_order(self, carrier_id: int, iccid: Iccid) -> ForeignOrder | None:
-        """The order of a profile that has not ended and is no surplus."""
+    async def open_order(self, carrier_id: int, iccid: Iccid, eid: Eid | None = None) -> ForeignOrder | None:
+        """The order of a profile that has not ended and is no surplus; for that eSIM, if one is named.
+
+        One that was kept comes after one that was not.
+        """
 
     async def ended_by(self, carrier_id: int, key: str) -> ForeignOrder | None:
         """The order that the call of this key has ended."""
@@ -204,6 +214,9 @@ class ForeignOrders(Protocol):
 
     async def cancelling(self, order_id: int) -> ForeignOrder:
         """Count a cancellation that is about to be asked for. The row."""
+
+    async def kept_back(self, order_id: int) -> None:
+        """The server does not take the profile back; another order may get it once it does."""
 
     async def kept_out(self, order_id: int) -> None:
         """A card may hold the profile."""

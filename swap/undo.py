@@ -167,9 +167,12 @@ class Return:
         return Done(evidence=f"order of profile {context.iccid} ended, {where}")
 
 
-def _still_ordered(context: Context) -> Done:
-    why = f"the SM-DP+ of {context.swap.plan.target.name} does not take profile {context.iccid} back into stock"
-    text = f"{why}, although the card holds it no more: have the carrier free it there, then say so"
+def _still_ordered(context: Context) -> StepOutcome:
+    """It may have to hear of the deletion first, from the card's own notification: that is waited for, for a while."""
+    why = f"the SM-DP+ of {context.swap.plan.target.name} does not say that profile {context.iccid} is back in stock"
+    if context.now < context.entry.started_at + context.timing.report:
+        return Wait(until=context.later(), why=f"{why} yet")
+    text = f"{why}, although the card holds it no more: have the carrier see to it, then say so"
     action = Action(about=About.KEPT_PROFILE, kind=ActionKind.TASK, text=text, options=("done",))
     return Done(evidence=why, actions=(action,))
 

@@ -54,6 +54,8 @@ from webhooks.sender import Pace, Sender
 FOREIGN = "rsp.foreign.example"
 REQUESTER = "operator-a"
 _OID = "2.999.20"
+_ELSEWHERE = 5000
+_VENDOR = ("getProfileStatus", "recoverProfile")
 _PATIENCE = Patience(handshake_seconds=5, idle_seconds=5, stall_seconds=5, drain_seconds=1)
 
 
@@ -141,18 +143,33 @@ class ForeignServer:
 
 @asynccontextmanager
 async def foreign_server(
-    database: str, material: Material, clock: Clock, *, report_to: int | None = None, home: Material | None = None
+    database: str,
+    material: Material,
+    clock: Clock,
+    *,
+    report_to: int | None = None,
+    home: Material | None = None,
+    after_deletion: str = "retire",
+    vendor: bool = True,
 ) -> AsyncIterator[ForeignServer]:
-    """Our server as somebody else's, telling its operator at the port `report_to` of `home` about downloads."""
+    """Our server as somebody else's, telling its operator at the port `report_to` of `home` about downloads.
+
+    Without `vendor` it offers the functions of the standard alone.
+    """
     async with AsyncExitStack() as stack:
         policy = Policy(server_names=(FOREIGN,))
         stage = await stack.enter_async_context(Stage.opened(database, material, clock, policy))
+        # Its ICCIDs are not those of the home server.
+        for _ in range(_ELSEWHERE):
+            next(stage.numbers)
         certificate, _ = material.pki.operator_files(REQUESTER)
         known = hashlib.sha256(files.read_certificate(certificate)).digest()
         url = f"https://127.0.0.1:{report_to}" if report_to else ""
-        operator = Operator(id=0, name=REQUESTER, requester_id=REQUESTER, callback_url=url)
+        operator = Operator(
+            id=0, name=REQUESTER, requester_id=REQUESTER, callback_url=url, after_deletion=after_deletion
+        )
         made = await stage.operators.add_operator(operator, (known,))
-        es2 = await stack.enter_async_context(_listening(_es2(stage), tls_of(material)))
+        es2 = await stack.enter_async_context(_listening(_es2(stage, vendor=vendor), tls_of(material)))
         es9_tls = server_context(material.pki.tls_certificate, material.pki.tls_key)
         es9 = await stack.enter_async_context(_listening(_es9(stage), es9_tls))
         session = await stack.enter_async_context(_session(material, home or material))
@@ -195,11 +212,11 @@ async def _session(material: Material, home: Material) -> AsyncIterator[aiohttp.
         yield session
 
 
-def _es2(stage: Stage) -> Any:
+def _es2(stage: Stage, *, vendor: bool) -> Any:
     interface = _interface("es2plus", es2_messages.PREFIX)
-    vendor = VendorFunctions(Orderings(stage.pool), stage.policy, stage.clock.now)
-    server = Es2Plus(stage.ordering, vendor, stage.operators, stage.clock.now)
-    return interface.application(server.routes(interface))
+    functions = VendorFunctions(Orderings(stage.pool), stage.policy, stage.clock.now)
+    routes = Es2Plus(stage.ordering, functions, stage.operators, stage.clock.now).routes(interface)
+    return interface.application([route for route in routes if vendor or not route.path.endswith(_VENDOR)])
 
 
 def _es9(stage: Stage) -> Any:

@@ -236,18 +236,18 @@ class SwapStage:
 
     # Devices ----------------------------------------------------------------------------------------------------------
 
-    async def device(self, *, listed: bool = True) -> Device:
+    async def device(self, *, listed: bool = True, options: IpaOptions | None = None) -> Device:
         """A device of the enterprise with the lead's profile enabled, whose card has told its profiles."""
         made = await self.eim.device(profiles=(), tenant_id=self.tenant_id)
         await made.ipa.close()
-        device = self.powered(made.card)
+        device = self.powered(made.card, options)
         if listed:
             await self.eim.queue(device.card.eid, OperationKind.LIST, tenant_id=self.tenant_id)
             await device.ipa.poll()
             await self.eim.judge()
         return device
 
-    def powered(self, card: IotCard) -> Device:
+    def powered(self, card: IotCard, options: IpaOptions | None = None) -> Device:
         """A device around a card, on networks that let in what their platforms let in."""
         losses = Losses()
         network = Network(on_session=self._session_starts, is_live=self._connects)
@@ -257,7 +257,7 @@ class SwapStage:
             tls=trust(self.eim.ca_file()),
             addresses={EIM: ("127.0.0.1", self.eim.port), SMDP: ("127.0.0.1", self.eim.smdp_port), **self.others},
             habits=Habits(pause=_no_pause, retries=Retries(attempts=1), interfere=losses),
-            options=IpaOptions(result_retries=Retries(attempts=2)),
+            options=options or IpaOptions(result_retries=Retries(attempts=2)),
         )
         self.stack.push_async_callback(ipa.close)
         return Device(ipa=ipa, card=card, network=network, losses=losses)

@@ -306,6 +306,40 @@ async def test_a_server_that_keeps_an_installed_profile_is_shown_as_it_is(opened
     assert await world.give_back(iccid) is Returned.KEPT
     assert await world.give_back(iccid) is Returned.KEPT
     assert world.smdp.profiles[iccid].state is State.INSTALLED
+    assert await world.state(iccid) is ProfileState.HANDED_OUT
+
+
+@pytest.mark.parametrize("habits", [{"recovers": False}, CARELESS], ids=["readable", "careless"])
+async def test_a_kept_profile_that_is_freed_there_goes_to_another_esim_and_is_not_touched_again(
+    opened: Open, habits: dict[str, bool]
+) -> None:
+    world = await opened(**habits)
+    world.fill(1)
+    iccid = await world.reserve()
+    await world.release(iccid)
+    world.smdp.profiles[iccid].become(State.INSTALLED)
+    assert not await world.recall(iccid)
+    assert await world.give_back(iccid) is Returned.KEPT
+    # Somebody there frees it, and the next swap gets it.
+    world.smdp.profiles[iccid].become(State.AVAILABLE)
+    assert await world.reserve("b", OTHER) == iccid
+    came = await world.give_back(iccid)
+    assert came is (Returned.IN_STOCK if world.smdp.readable else Returned.KEPT)
+    assert world.smdp.ordered_for(OTHER) == [iccid]
+    assert await world.report(iccid, 3, eid=str(OTHER)) == 204
+    profiles = world.home.foreign.profiles
+    assert await profiles.state(world.stock, iccid, OTHER) is not None
+
+
+async def test_a_kept_profile_is_taken_back_when_the_server_has_heard_of_the_deletion(opened: Open) -> None:
+    world = await opened(recovers=False)
+    world.fill(1)
+    iccid = await world.reserve()
+    await world.release(iccid)
+    world.smdp.profiles[iccid].become(State.INSTALLED)
+    assert await world.give_back(iccid) is Returned.KEPT
+    world.smdp.profiles[iccid].become(State.AVAILABLE)
+    assert await world.give_back(iccid) is Returned.IN_STOCK
     assert await world.state(iccid) is None
 
 

@@ -4,17 +4,36 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from rsp import tlv
+from simulator.card import Card
+from simulator.exchange import Exchange, Habits, Interference
+from simulator.lpa import USER_AGENT, CancelPolicy, Lpa, Spelling
 from simulator.lpa_messages import CancelReason
+from simulator.lpa_types import Installed, Refused
 from simulator.misbehaviour import Misbehaviour
 from tests.conformance import conforms
-from tests.es9_stage import ASN1, AUTHENTICATE, CANCEL, DELIVER, INITIATE, JSON, NOTIFY, WIRES, Es9Stage, Refusal, Wire
-from tests.protocol_stage import Ordered, Stage, installed_on
+from tests.es9_stage import (
+    ASN1,
+    AUTHENTICATE,
+    CANCEL,
+    DELIVER,
+    INITIATE,
+    JSON,
+    NOTIFY,
+    WIRES,
+    Es9Stage,
+    Refusal,
+    Wire,
+    lpa_trust,
+)
+from tests.protocol_stage import NAME, Ordered, Seen, Stage, installed_on
 
 both = pytest.mark.parametrize("wire", WIRES, ids=lambda wire: wire.name)
 
@@ -89,6 +108,61 @@ async def test_a_card_without_a_session_cancels_with_its_error_and_the_report_co
     card.misbehave = frozenset()
     again = await es9.dialogue(wire, card, ordered.matching_id).begun()
     assert again.install(await again.deliver()).succeeded
+
+
+# Simulated devices ----------------------------------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def device(es9: Es9Stage, card: Card, spelling: Spelling, **options: Any) -> AsyncIterator[Lpa]:
+    """An LPA whose answers are lost: the first one of every function."""
+    lost: set[str] = set()
+
+    def interfere(function: str, attempt: int) -> Interference:
+        if attempt > 1 or function in lost:
+            return Interference.NONE
+        lost.add(function)
+        return Interference.LOSE_ANSWER
+
+    async def at_once(_: float) -> None:
+        return None
+
+    habits = Habits(interfere=interfere, pause=at_once)
+    address = {NAME: ("127.0.0.1", es9.port)}
+    async with Exchange(tls=lpa_trust(es9.stage), addresses=address, habits=habits, user_agent=USER_AGENT) as exchange:
+        yield Lpa(card, exchange, spelling=spelling, **options)
+
+
+@pytest.mark.parametrize("spelling", list(Spelling))
+async def test_a_device_that_loses_every_first_answer_installs_once(
+    es9: Es9Stage, ordered: Ordered, spelling: Spelling
+) -> None:
+    card = es9.stage.card()
+    async with device(es9, card, spelling) as lpa:
+        result = await lpa.download(f"1${NAME}${ordered.matching_id}")
+    assert isinstance(result, Installed), result
+    assert (result.sessions, result.notification_fault) == (1, "")
+    assert sorted(await es9.stage.judge()) == [("duplicate", True), ("installed", True)]
+    assert (await es9.stage.seen(ordered)).told == ((1, ""), (3, ""), (4, ""))
+
+
+@pytest.mark.parametrize("spelling", list(Spelling))
+async def test_a_device_that_cancels_whatever_went_wrong_does_no_harm(
+    es9: Es9Stage, ordered: Ordered, spelling: Spelling
+) -> None:
+    card = es9.stage.card(Misbehaviour.WRONG_SIGNATURE1)
+    code = f"1${NAME}${ordered.matching_id}"
+    async with device(es9, card, spelling, cancel_on_failure=CancelPolicy.ALWAYS) as lpa:
+        refused = await lpa.download(code)
+        assert isinstance(refused, Refused)
+        assert refused.code == ("8.1/6.1" if spelling is Spelling.JSON else "5")
+        assert ("8.10.1/3.9" if spelling is Spelling.JSON else "invalidTransactionId") in refused.cancel
+        assert await es9.stage.seen(ordered) == Seen(order="released")
+        card.misbehave = frozenset()
+        assert isinstance(await lpa.download(code), Installed)
+
+
+# Spoilt bytes ---------------------------------------------------------------------------------------------------------
 
 
 def spoilt(body: bytes, place: int, byte: int, how: str) -> bytes:

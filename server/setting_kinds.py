@@ -174,7 +174,7 @@ class Names:
         return ",".join(_texts(value))
 
 
-_TARGET = re.compile(rf"{_NAME.pattern}(=[A-Za-z0-9.-]{{1,255}}(:[0-9]{{1,5}})?)?")
+_TARGET = re.compile(rf"{_NAME.pattern}(=[A-Za-z0-9.-]{{1,255}}(:(?P<port>[0-9]{{1,5}}))?)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +186,8 @@ class Routes:
     def read(self, value: object) -> tuple[str, ...]:
         given: Iterable[object] = value.split(",") if isinstance(value, str) else _listed(value, self.expects)
         entries = tuple(entry for entry in (str(each).strip().lower() for each in given) if entry)
-        if not all(_TARGET.fullmatch(entry) for entry in entries):
+        found = [_TARGET.fullmatch(entry) for entry in entries]
+        if not all(match and int(match["port"] or 0) <= 65535 for match in found):
             raise ValueError(self.expects)
         return entries
 

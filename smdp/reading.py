@@ -73,8 +73,9 @@ class ToldRow:
 class OrderHistory:
     """An order with all that happened to it. `asks_code` says whether the user needs a confirmation code.
 
-    `smds_address` is the SM-DS of the order or empty, `event` the state of its latest event there or empty. `card` is
-    what the card has told last of the installed profile, `redownloads` how often its code was used again after that.
+    `smds_address` is the SM-DS of the order or empty, `event` the state of its latest event there or empty, and
+    `event_error` why it could not be registered or deleted the last time. `card` is what the card has told last of the
+    installed profile, `redownloads` how often its code was used again after that.
     """
 
     order: OrderRow
@@ -85,6 +86,7 @@ class OrderHistory:
     told: tuple[ToldRow, ...]
     smds_address: str = ""
     event: str = ""
+    event_error: str = ""
     card: CardReport | None = None
     imei: str = ""
     redownloads: int = 0

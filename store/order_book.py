@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
-from sqlalchemy import BigInteger, DateTime, Integer, Text, bindparam, func, or_, select
+from sqlalchemy import BigInteger, Column, ColumnElement, DateTime, Integer, Text, bindparam, func, or_, select
 
 from rsp.identifiers import Iccid, MatchingId, TransactionId
 from smdp.order import OrderState
@@ -44,21 +45,21 @@ _LIST = compiled(
     .order_by(orders.c.id.desc())
     .limit(bindparam("most", type_=Integer))
 )
-_LATEST_EVENT = (
-    select(smds_events.c.state)
-    .where(smds_events.c.order_id == orders.c.id)
-    .order_by(smds_events.c.id.desc())
-    .limit(1)
-    .correlate(orders)
-    .scalar_subquery()
-)
+
+
+def _of_latest_event(column: Column[Any]) -> ColumnElement[Any]:
+    latest = select(column).where(smds_events.c.order_id == orders.c.id).order_by(smds_events.c.id.desc()).limit(1)
+    return func.coalesce(latest.correlate(orders).scalar_subquery(), "")
+
+
 _LATEST = compiled(
     _ORDERS.add_columns(
         *labelled(orders, "order"),
         orders.c.id,
         orders.c.matching_id,
         func.coalesce(orders.c.smds_address, "").label("smds_address"),
-        func.coalesce(_LATEST_EVENT, "").label("event"),
+        _of_latest_event(smds_events.c.state).label("event"),
+        _of_latest_event(smds_events.c.last_error).label("event_error"),
         orders.c.confirmation_sealed.is_not(None).label("asks_code"),
         tenants.c.download_attempts.label("download_limit"),
         tenants.c.confirmation_attempts.label("confirmation_limit"),
@@ -134,6 +135,7 @@ class OrderBook:
             redownloads=latest.redownloads,
             smds_address=row["smds_address"],
             event=row["event"],
+            event_error=row["event_error"],
         )
 
 

@@ -133,6 +133,7 @@ def _history(found: OrderHistory, settings: Settings) -> dict[str, Any]:
         "activationCode": _activation_code(found, settings),
         "smdsAddress": found.smds_address,
         "event": found.event,
+        "eventError": found.event_error,
         "imei": found.imei,
         "redownloads": found.redownloads,
         "cardState": found.card.state.value if found.card else "",
@@ -207,7 +208,8 @@ def _print(history: dict[str, Any]) -> None:
         typer.echo(f"{name:<22}{history[name] or '-'}")
     for name in ("downloadAttempts", "confirmationAttempts"):
         typer.echo(f"{name:<22}{history[name]} of {history[f'{name}Limit']}")
-    for name in ("activationCode", "smdsAddress", "event", "imei", "redownloads", "cardState", "cardStateAt"):
+    shown = ("activationCode", "smdsAddress", "event", "eventError", "imei", "redownloads", "cardState", "cardStateAt")
+    for name in shown:
         typer.echo(f"{name:<22}{history[name] or '-'}")
     typer.echo()
     _print_rows(history["sessions"], "No device has asked for it.")

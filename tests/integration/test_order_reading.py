@@ -97,10 +97,27 @@ async def announced(pool: Pool) -> None:
         await work.events.registered(await work.events.intend(replace(wanted, event_id=MatchingId("SECOND")), 60.0))
 
 
-def test_an_order_at_an_sm_ds_is_shown_with_its_event(database: str) -> None:
-    with_pool(database, announced)
+async def unreachable(pool: Pool) -> None:
+    """The SM-DS did not answer, so order 1 stayed where it was."""
+    order = await new_order(pool, await new_tenant(pool, "operator-a"), 1)
+    wanted = Wanted(order_id=order.id, smds_address="smds.example.com", eid=EID, event_id=MatchingId("FIRST"))
+    async with Orderings(pool).begin(order.tenant_id) as work:
+        await work.events.failed(await work.events.intend(wanted, 60.0), "no answer within 10 s", 0.0)
+
+
+@pytest.mark.parametrize(
+    ("prepare", "expected"),
+    [
+        (announced, ("smds.example.com", "registered", "")),
+        (unreachable, ("", "withdrawing", "no answer within 10 s")),
+    ],
+)
+def test_an_order_at_an_sm_ds_is_shown_with_its_event(
+    database: str, prepare: Callable[[Pool], Awaitable[None]], expected: tuple[str, str, str]
+) -> None:
+    with_pool(database, prepare)
     history = shown("order", "show", str(iccid(1)))
-    assert (history["smdsAddress"], history["event"]) == ("smds.example.com", "registered")
+    assert (history["smdsAddress"], history["event"], history["eventError"]) == expected
 
 
 def test_an_order_is_shown_with_all_that_happened_to_it(database: str) -> None:
@@ -124,6 +141,7 @@ def test_an_order_is_shown_with_all_that_happened_to_it(database: str) -> None:
         "activationCode": "LPA:1$smdp.example.com$TOKEN-1$$1",
         "smdsAddress": "",
         "event": "",
+        "eventError": "",
         "imei": "",
         "redownloads": 0,
         "cardState": "",

@@ -108,6 +108,13 @@ def test_variables_kubernetes_injects_for_a_service_named_like_the_product_are_i
         ("SERVER_NAMES", "", "one or more DNS names"),
         ("SERVER_NAMES", "a.example,,b.example", "one or more DNS names"),
         ("SERVER_NAMES", "http://a.example", "one or more DNS names"),
+        ("SMDS_HOSTS", "https://a.example", "DNS names separated by commas, each name or name=host:port"),
+        ("SMDS_HOSTS", "a.example=", "DNS names separated by commas, each name or name=host:port"),
+        ("SMDS_HOSTS", "a.example=ds:0x50", "DNS names separated by commas, each name or name=host:port"),
+        ("SMDS_HOSTS", "a.example:8443", "DNS names separated by commas, each name or name=host:port"),
+        ("SMDS_HOSTS", "a.example=ds:70000", "DNS names separated by commas, each name or name=host:port"),
+        ("SMDS_ROOTS", "", "one or more DNS names"),
+        ("SMDS_PORT", "0", "a whole number from 1 to 65535"),
         ("ES9_HOST", "127.0.0.1 ", "a host name or IP address"),
         ("DATA_DIR", "", "a path"),
     ],
@@ -115,6 +122,14 @@ def test_variables_kubernetes_injects_for_a_service_named_like_the_product_are_i
 def test_bad_value_says_what_is_expected(key: str, value: str, expected: str) -> None:
     with pytest.raises(SettingsError, match=rf"{key.lower()} \(variable SMDP_FLEX_{key}\): expected {expected}"):
         load({f"SMDP_FLEX_{key}": value})
+
+
+def test_sm_ds_are_listed_with_or_without_where_they_are_reached() -> None:
+    given = "LPA.ds.gsma.com, smds.example.com=ds.internal:8449,,other.example.com=127.0.0.1"
+    wanted = ("lpa.ds.gsma.com", "smds.example.com=ds.internal:8449", "other.example.com=127.0.0.1")
+    assert load({"SMDP_FLEX_SMDS_HOSTS": given}).smds_hosts == wanted
+    assert load({}).smds_hosts == ()
+    assert load({"SMDP_FLEX_SMDS_HOSTS": ""}).smds_hosts == ()
 
 
 def test_wrong_type_in_the_file_is_refused(tmp_path: Path) -> None:

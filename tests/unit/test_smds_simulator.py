@@ -8,6 +8,7 @@ import json
 import ssl
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import aiohttp
 import pytest
@@ -19,9 +20,13 @@ from rsp.identifiers import Eid, MatchingId
 from rsp.status import Status
 from simulator.card import Card
 from simulator.discovery import Discovery
+from simulator.euicc_info import EuiccProperties
 from simulator.exchange import FunctionFailed
 from simulator.misbehaviour import Misbehaviour
 from simulator.smds import ES12, SmDs, Trouble
+from simulator.smds_book import Book, SmdsRefused
+from simulator.smds_sessions import Sessions
+from simulator.strict_json import read_reply, request_body, to_base64
 from smdp.event import Event, EventRefused, SmdsPolicy
 from tests.conformance import conforms
 from tests.protocol_stage import Material
@@ -162,6 +167,44 @@ async def test_sm_ds_tells_nothing_to_an_impostor(
     async with device_exchange(material.pki, smds_example_com=("127.0.0.1", smds.port)) as exchange:
         with pytest.raises(FunctionFailed, match=code):
             await Discovery(card, exchange).events(SMDS)
+
+
+def asked(card: Card, address: str = SMDS) -> bytes:
+    """InitiateAuthentication of ES11."""
+    return request_body(
+        {
+            "euiccChallenge": to_base64(card.get_euicc_challenge()[-16:]),
+            "euiccInfo1": to_base64(card.get_euicc_info1()),
+            "smdpAddress": address,
+        }
+    )
+
+
+def refused(material: Material, body: bytes) -> Status:
+    sessions = Sessions(SMDS, Book(), issuers(material.pki, [Curve.P256]), lambda: datetime.now(UTC))
+    with pytest.raises(SmdsRefused) as refusal:
+        sessions.initiate_authentication(body)
+    return refusal.value.status
+
+
+def test_sm_ds_refuses_what_an_sm_dp_plus_would_refuse(material: Material) -> None:
+    card, brainpool = a_card(material, Curve.P256), a_card(material, Curve.BRAINPOOL_P256R1)
+    old = Card(card.eid, card.credentials, properties=EuiccProperties(svn=bytes((1, 9, 0))))
+    deaf = Card(card.eid, [replace(card.credentials[0], ci_certificates=brainpool.credentials[0].ci_certificates)])
+    assert refused(material, asked(card, "other.example.com")) is Status.SMDS_ADDRESS_REFUSED
+    assert refused(material, asked(old)) is Status.SMDS_SVN_UNSUPPORTED
+    assert refused(material, asked(brainpool)) is Status.SMDS_CI_FOR_SIGNING_UNSUPPORTED
+    assert refused(material, asked(deaf)) is Status.SMDS_CI_FOR_VERIFICATION_UNAVAILABLE
+
+
+async def test_session_of_the_sm_ds_is_used_once(material: Material, smds: SmDs) -> None:
+    card = a_card(material, Curve.P256)
+    body = request_body({"transactionId": "00" * 16, "authenticateServerResponse": to_base64(b"\xbf\x38\x00")})
+    async with device_exchange(material.pki, smds_example_com=("127.0.0.1", smds.port)) as exchange:
+        assert await Discovery(card, exchange).events(SMDS) == []
+        answer = await exchange.post(SMDS, "/gsma/rsp2/es11/authenticateClient", body)
+        with pytest.raises(FunctionFailed, match=r"8\.10\.1/3\.9"):
+            read_reply("authenticateClient", answer, ())
 
 
 async def test_alternative_sm_ds_cascades_to_its_root(material: Material, es12: Es12Client) -> None:

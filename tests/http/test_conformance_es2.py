@@ -372,6 +372,14 @@ async def test_confirmation_resent_with_other_content_is_refused(scene: Scene, c
     assert answer.failed() == ("8.2.1", "3.5")
 
 
+@conforms(
+    "SGP.22 6.5.1.3",
+    "one functionCallIdentifier is one call: other content under it is refused",
+    Status.CALL_ID_REUSED,
+    function="confirmOrder",
+    binding="json",
+    where="store/ordering.py",
+)
 async def test_same_call_id_with_another_confirmation_code_is_refused(scene: Scene) -> None:
     await scene.must("downloadOrder")
     header = scene.edge.header()

@@ -14,6 +14,8 @@ import pytest
 
 from certs import creation, layout
 from hsm_mock import MockVault
+from rsp.status import Status
+from tests.conformance import conforms
 from tests.http_stage import ES2, NAME, OPERATOR, TYPE, Edge
 
 _OTHER = "operator-b"
@@ -88,6 +90,13 @@ async def test_operator_that_is_not_active_is_403_at_every_function(at_edge: Edg
     assert (await at_edge.operator("releaseProfile", _RELEASE, name=_OTHER)).status == 200
 
 
+@conforms(
+    "SGP.22 6.5.1.3",
+    "functionRequesterIdentifier must be that of the client certificate",
+    Status.REQUESTER_NOT_ALLOWED,
+    binding="json",
+    where="es2plus/server.py",
+)
 async def test_requester_id_of_another_operator_is_1_1_with_1_2(at_edge: Edge) -> None:
     order = await at_edge.ordered()
     before = await at_edge.rows()

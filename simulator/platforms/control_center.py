@@ -42,7 +42,7 @@ class Trouble(Enum):
     """How a call goes wrong. BEFORE: nothing is done. AFTER: it is done and only the answer is lost.
 
     HELD waits for `resume` and is done then, whether or not the caller is still there. LATER answers 202 and is done
-    when the device has been read twice more.
+    when the device has been read twice more. TWICE: something on the way asks a second time, and that is answered.
     """
 
     RATE_LIMIT = "429"
@@ -55,6 +55,7 @@ class Trouble(Enum):
     DROP_AFTER = "connection lost after"
     HELD = "no answer"
     LATER = "202"
+    TWICE = "done twice"
 
 
 _STATUS = {
@@ -97,7 +98,10 @@ class _Late:
 
 
 class ControlCenter:
-    """The platform's server; use it as an async context manager. `seen` are the requests it was asked, in order."""
+    """The platform's server; use it as an async context manager. `seen` are the requests it was asked, in order.
+
+    `held` is how many wait for `resume`.
+    """
 
     def __init__(
         self,
@@ -111,11 +115,12 @@ class ControlCenter:
         """`users` maps names to API keys. `clock` in seconds serves the limit of calls per second."""
         self.book = book
         self.seen: list[Seen] = []
+        self.held = 0
         self.port = port
         self._users = {name: _User(api_key=key) for name, key in users.items()}
         self._tls = tls
         self._clock = clock
-        self._troubles: dict[str, list[Trouble]] = {}
+        self._troubles: dict[str, list[Trouble | None]] = {}
         self._resumed = asyncio.Event()
         self._news = asyncio.Condition()
         self._late: list[_Late] = []
@@ -149,11 +154,19 @@ class ControlCenter:
         if self._runner is not None:
             await self._runner.cleanup()
 
-    def fail_next(self, operation: str, trouble: Trouble, times: int = 1) -> None:
-        """Let the next calls of an operation (echo, read, edit, session, audit, transfer) go wrong."""
+    def fail_next(self, operation: str, trouble: Trouble, times: int = 1, *, after: int = 0) -> None:
+        """Let the next calls of an operation (echo, read, edit, session, audit, transfer) go wrong.
+
+        `after` so many that go well.
+        """
         if trouble is Trouble.HELD:
             self._resumed.clear()
-        self._troubles.setdefault(operation, []).extend([trouble] * times)
+        self._troubles.setdefault(operation, []).extend([None] * after + [trouble] * times)
+
+    def recover(self) -> None:
+        """Nothing goes wrong any more; what is held is done and answered."""
+        self._troubles.clear()
+        self.resume()
 
     def resume(self) -> None:
         """Do and answer what is held."""
@@ -167,6 +180,11 @@ class ControlCenter:
         """Return when so many calls of an operation were answered. Raises TimeoutError after `within` seconds."""
         async with asyncio.timeout(within), self._news:
             await self._news.wait_for(lambda: self.count(operation) >= count)
+
+    async def wait_until_held(self, *, within: float = 10.0) -> None:
+        """Return when a call waits for `resume`. Raises TimeoutError after `within` seconds."""
+        async with asyncio.timeout(within), self._news:
+            await self._news.wait_for(lambda: self.held > 0)
 
     def _guarded(
         self, operation: str, handler: Callable[[web.Request, str], Awaitable[Callable[[], dict[str, Any]]]]
@@ -194,11 +212,17 @@ class ControlCenter:
         waiting = self._troubles.get(operation, [])
         trouble = waiting.pop(0) if waiting else None
         if trouble is Trouble.HELD:
+            self.held += 1
+            async with self._news:
+                self._news.notify_all()
             await self._resumed.wait()
+            self.held -= 1
         if trouble is Trouble.LATER:
             self._late.append(_Late(change=act))
             return self._answered(request, operation, json_answer(202, {}))
         answer = {} if trouble in _BEFORE else act()
+        if trouble is Trouble.TWICE:
+            answer = act()
         if trouble is Trouble.RATE_LIMIT:
             return self._answered(request, operation, rate_limited())
         if trouble in (Trouble.DROP_BEFORE, Trouble.DROP_AFTER):

@@ -13,7 +13,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -86,7 +86,9 @@ class ServerUnderTest:
 
 
 @contextmanager
-def serving(template: Template, folder: Path, **changes: object) -> Iterator[ServerUnderTest]:
+def serving(
+    template: Template, folder: Path, command: Sequence[str] = ("server", "serve"), **changes: object
+) -> Iterator[ServerUnderTest]:
     """`smdp serve` on a copy of the template in `folder`, ready, on free ports; `changes` are settings.
 
     It is stopped by SIGTERM at the end unless the test has done so, and must end in success either way.
@@ -95,7 +97,7 @@ def serving(template: Template, folder: Path, **changes: object) -> Iterator[Ser
     log = settings.data_dir / "server.log"
     with log.open("wb") as sink:
         process = subprocess.Popen(
-            [sys.executable, "-m", "server", "serve"],
+            [sys.executable, "-m", *command],
             cwd=_ROOT,
             env=environment(settings, _variables(template)),
             stdin=subprocess.DEVNULL,

@@ -84,6 +84,8 @@ class _Connection:
     client: asyncio.StreamWriter
     database: asyncio.StreamWriter
     name: str = ""
+    backend: int = 0
+    """The process id of the database's own process for it."""
     statements: dict[bytes, str] = field(default_factory=dict)
     bound: str = ""
     write: str = ""
@@ -191,6 +193,8 @@ class DatabaseProxy:
             while True:
                 kind, message = await _message(reader)
                 connection.held += message
+                if kind == b"K":
+                    connection.backend = struct.unpack("!i", message[5:9])[0]
                 if kind in _COMPLETE:
                     # A statement asked for one row stops there with PortalSuspended, though all its changes are made.
                     connection.done = message[5:-1] or b"1"
@@ -212,11 +216,12 @@ class DatabaseProxy:
             connection.statements[name] = text.decode()
         elif kind == b"B":
             connection.bound = connection.statements[content.split(b"\0")[1]]
+            self._hear(connection, content)
         elif kind == b"E":
             sql = connection.bound
         elif kind == b"Q":
             sql = content[:-1].decode()
-        if not (write := write_of(sql)):
+        if not (write := self._write(connection, sql)):
             return False
         connection.write = write
         fault = self._fault_at(self._point(connection, self._seen[self._key(connection)] + 1))
@@ -228,6 +233,13 @@ class DatabaseProxy:
             return False
         self._strike(connection, fault)
         return True
+
+    def _write(self, connection: _Connection, sql: str) -> str:
+        """What a statement is counted as; nothing if it is not."""
+        return write_of(sql)
+
+    def _hear(self, connection: _Connection, values: bytes) -> None:
+        """The values of the statement that comes next."""
 
     def _goes_wrong_after(self, connection: _Connection) -> bool:
         """Count a write that was done; a statement that failed or met no row is none."""

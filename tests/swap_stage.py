@@ -20,7 +20,7 @@ from prometheus_client import CollectorRegistry
 
 from carriers.control_center_rest import Timing as PlatformTiming
 from carriers.pace import Limits as PaceLimits
-from carriers.pace import Pace
+from carriers.pace import Lines, Pace
 from carriers.registry import Registry
 from crypto.curves import Curve
 from eim.operation import OperationKind
@@ -29,6 +29,7 @@ from es9plus.server import Es9Plus
 from rsp.identifiers import Eid, Iccid
 from server.foreign_wiring import Foreign, foreign_over
 from server.hints import Unheard
+from server.platform_lines import SharedLines
 from server.swap_wiring import Surroundings, Swaps, Waking, swaps_of
 from simulator.exchange import Habits, Retries, trust
 from simulator.iot_card import IotCard
@@ -38,6 +39,7 @@ from simulator.network import Line, Network
 from simulator.platforms.control_center import ControlCenter
 from simulator.platforms.control_center_book import Book
 from smdp.policy import Policy
+from store.platform_lines import PlatformLines
 from store.pool import Pool
 from store.tenancy import Tenancy
 from swap.desk import Order
@@ -95,10 +97,10 @@ class RealSeconds(Seconds):
 
 
 class QuickRegistry(Registry):
-    """Platforms whose pace costs no time."""
+    """Platforms whose pace costs no time, unless it is shared with other processes."""
 
-    def __init__(self, session: aiohttp.ClientSession, seconds: Seconds) -> None:
-        super().__init__(session, KeptLines(seconds), QUICK)
+    def __init__(self, session: aiohttp.ClientSession, seconds: Seconds, lines: Lines) -> None:
+        super().__init__(session, lines, QUICK)
         self._seconds = seconds
         self._quick: dict[tuple[str, str], Pace] = {}
 
@@ -165,7 +167,9 @@ class SwapStage:
             eim = await stack.enter_async_context(EimStage.opened(database, material, clock, smdp_port=port))
             session = await stack.enter_async_context(aiohttp.ClientSession())
             seconds = seconds or Seconds()
-            registry = QuickRegistry(session, seconds)
+            shared = isinstance(seconds, RealSeconds)
+            lines: Lines = SharedLines(PlatformLines(smdp.pool)) if shared else KeptLines(seconds)
+            registry = QuickRegistry(session, seconds, lines)
             parties = Tenancy(smdp.pool)
             wrapped = around(smdp.pool)
             waking = Waking(wrapped, Unheard(), clock.now)
@@ -250,7 +254,7 @@ class SwapStage:
     def powered(self, card: IotCard, options: IpaOptions | None = None) -> Device:
         """A device around a card, on networks that let in what their platforms let in."""
         losses = Losses()
-        network = Network(on_session=self._session_starts, is_live=self._connects)
+        network = Network(on_session=lambda iccid: self._session_starts(card, iccid), is_live=self._connects)
         ipa = Ipa.over(
             card,
             network,
@@ -262,10 +266,10 @@ class SwapStage:
         self.stack.push_async_callback(ipa.close)
         return Device(ipa=ipa, card=card, network=network, losses=losses)
 
-    def _session_starts(self, iccid: Iccid) -> None:
+    def _session_starts(self, card: IotCard, iccid: Iccid) -> None:
         for operator in self.operators:
-            for other in operator.book.sims:
-                operator.book.session_ends(other)
+            for other in card.memory.profiles:
+                operator.book.session_ends(other.iccid)
             operator.book.session_starts(iccid)
 
     def _connects(self, iccid: Iccid) -> bool:

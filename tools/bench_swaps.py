@@ -8,6 +8,7 @@ import secrets
 import statistics
 import sys
 import tempfile
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -46,6 +47,10 @@ LEAD = Iccid("8988211000000000011")
 _SETTLE_SECONDS = 5.0
 _FIRST_OF_CROWD = 100_000
 _ASKED = "SELECT count(*) FROM esim_operations WHERE eid = ANY($1::text[])"
+_COUNTS = """
+SELECT (SELECT xact_commit FROM pg_stat_database WHERE datname = current_database()) AS commits,
+(SELECT sum(fsyncs) FROM pg_stat_io WHERE object = 'wal') AS syncs
+"""
 _ANSWERS = """
 SELECT swaps.eid, swap_steps.finished_at, max(eim_results.received_at) AS received_at
 FROM swaps JOIN swap_steps ON swap_steps.swap_id = swaps.id AND swap_steps.step = 'confirm_on_card'
@@ -65,11 +70,19 @@ class Quiet:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Waking:
-    """Milliseconds: from the first byte of a poll, and from the result's arrival, to the swap's next ledger row."""
+    """Milliseconds: from the first byte of a poll, and from the result's arrival, to the swap's next ledger row.
+
+    `cpu_ms`: processor time of each part for one device, from its poll to the handing over of its next operation's
+    order, TLS handshakes included. `commits` and `syncs` for one device: transactions of the database that ended, and
+    how often its log was written to the disk.
+    """
 
     devices: int
     from_poll: dict[str, float]
     from_result: dict[str, float]
+    cpu_ms: dict[str, float]
+    commits: float
+    syncs: float
 
 
 def main() -> int:
@@ -100,7 +113,7 @@ async def _measure(options: argparse.Namespace, subject: Subject) -> None:
         _show(f"quiet, {options.waiting} swaps wait", await _quiet(subject, meter, options.quiet))
         cards = await made_cards(subject, pool, issuer, options.devices)
         await _asked(tables, [card.eid for card in cards])
-        _show("waking", await _wake(subject, tables, cards, options.rate))
+        _show("waking", await _wake(subject, meter, tables, cards, options.rate))
         _show(f"quiet, {options.waiting} swaps wait still", await _quiet(subject, meter, options.quiet))
     finally:
         await tables.close()
@@ -168,7 +181,9 @@ async def _asked(tables: Any, eids: Sequence[Eid]) -> None:
     await tables.execute("UPDATE swaps SET due_at = now() + interval '1 hour' WHERE eid = ANY($1::text[])", names)
 
 
-async def _wake(subject: Subject, tables: Any, cards: Sequence[IotCard], rate: float) -> Waking:
+async def _wake(subject: Subject, meter: ServerMeter, tables: Any, cards: Sequence[IotCard], rate: float) -> Waking:
+    idle = await _idle(meter, tables)
+    began, before = time.monotonic(), await _used(meter, tables)
     started: dict[str, datetime] = {}
 
     async def poll(card: IotCard) -> None:
@@ -184,6 +199,9 @@ async def _wake(subject: Subject, tables: Any, cards: Sequence[IotCard], rate: f
             polls.create_task(poll(card))
             await asyncio.sleep(random.expovariate(rate))
     await asyncio.sleep(_SETTLE_SECONDS)
+    seconds = time.monotonic() - began
+    spent = {name: used - before[name] - idle[name] * seconds for name, used in (await _used(meter, tables)).items()}
+    each = {name: used / len(cards) for name, used in spent.items()}
     rows = await tables.fetch(_ANSWERS, list(started))
     if len(rows) != len(cards):
         raise RuntimeError(f"only {len(rows)} of {len(cards)} swaps went on: see the server's log")
@@ -191,7 +209,27 @@ async def _wake(subject: Subject, tables: Any, cards: Sequence[IotCard], rate: f
         devices=len(rows),
         from_poll=_percentiles([row["finished_at"] - started[row["eid"]] for row in rows]),
         from_result=_percentiles([row["finished_at"] - row["received_at"] for row in rows]),
+        commits=each.pop("commits"),
+        syncs=each.pop("syncs"),
+        cpu_ms={part: 1000 * used for part, used in each.items()},
     )
+
+
+async def _used(meter: ServerMeter, tables: Any) -> dict[str, float]:
+    """Seconds of processor time of each part, transactions and writes of the log, all since the start."""
+    counts = await tables.fetchrow(_COUNTS)
+    return {part: float(used) for part, used in meter.read().items()} | {
+        "commits": float(counts["commits"]),
+        "syncs": float(counts["syncs"]),
+    }
+
+
+async def _idle(meter: ServerMeter, tables: Any) -> dict[str, float]:
+    """What is used in a second in which nothing happens."""
+    before = await _used(meter, tables)
+    await asyncio.sleep(_SETTLE_SECONDS)
+    after = await _used(meter, tables)
+    return {name: (used - before[name]) / _SETTLE_SECONDS for name, used in after.items()}
 
 
 def _percentiles(spans: Sequence[Any]) -> dict[str, float]:

@@ -3,31 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import signal
-import sys
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
-from pathlib import Path
 
 import pytest
+from swap_processes import RealClock, Runner
 
 from smdp.policy import Policy
 from swap.record import Outcome
 from tests.eim_stage import LEAD, SMDP
-from tests.protocol_stage import Clock, Material
+from tests.protocol_stage import Material
 from tests.swap_stage import ACCOUNT, INVENTORY, RealSeconds, SimLine, SwapStage
 
-ROOT = Path(__file__).resolve().parents[2]
-
-
-class RealClock(Clock):
-    """The time of this machine."""
-
-    def now(self) -> datetime:
-        return datetime.now(UTC)
-
-    def advance(self, **time: float) -> None:
-        """It passes by itself."""
+LEASE_SECONDS = 0.3
 
 
 @pytest.fixture(scope="module")
@@ -42,18 +29,6 @@ async def world(database: str, material: Material) -> AsyncIterator[SwapStage]:
         yield opened
 
 
-async def runner(database: str, material: Material) -> asyncio.subprocess.Process:
-    """A process that runs swaps, once it does."""
-    pki = material.pki.path
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "tests.swap_runner", database, str(pki), str(pki.parent / "vault"),
-        cwd=ROOT, stdout=asyncio.subprocess.PIPE,
-    )  # fmt: skip
-    assert process.stdout is not None
-    assert await process.stdout.readline() == b"running\n"
-    return process
-
-
 async def test_a_swap_survives_the_death_of_every_process_that_ran_it(
     world: SwapStage, database: str, material: Material
 ) -> None:
@@ -61,24 +36,21 @@ async def test_a_swap_survives_the_death_of_every_process_that_ran_it(
     iccid = await world.stocked(partner)
     device = await world.device()
     swap = await world.order(device.card.eid, partner)
-    process, begun, kills = await runner(database, material), 0, 0
+    process, begun, kills = await Runner.started(database, material, LEASE_SECONDS), 0, 0
     try:
         async with asyncio.timeout(120):
             while (await world.read(swap))[0].ended_at is None:
                 lines = await world.smdp.tables.fetchval("SELECT count(*) FROM swap_steps")
                 if lines > begun:
                     begun, kills = lines, kills + 1
-                    process.send_signal(signal.SIGKILL)
-                    await process.wait()
+                    await process.killed()
                     # Its lease on the calls to the platform has run out.
                     await world.smdp.tables.execute("DELETE FROM platform_lines")
-                    process = await runner(database, material)
+                    process = await Runner.started(database, material, LEASE_SECONDS)
                 await device.ipa.poll()
                 await world.judged()
     finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
+        await process.killed()
     ended, history = await world.read(swap)
     assert kills >= 5
     assert ended.state == "completed"

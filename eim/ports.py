@@ -263,13 +263,17 @@ class Forward:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResultVerdict:
-    """What became of a kept result. `outcome` is one word for people."""
+    """What became of a kept result. `outcome` is one word for people.
+
+    `answered` is the card that has answered, so that whoever waits for it is due; None when nothing proves that.
+    """
 
     result_id: int
     verified: bool
     outcome: str
     operation_id: int | None = None
     tenant_id: int | None = None
+    answered: Eid | None = None
 
 
 class ResultStore(Protocol):
@@ -299,8 +303,13 @@ class ResultStore(Protocol):
     async def note(self, eid: Eid, told: Told) -> None:
         """Keep what a device told about itself; members that are None stay as they are."""
 
-    async def settle(self, verdict: ResultVerdict, reports: tuple[Report, ...], now: datetime) -> None:
-        """The verdict and the notifications on their way, in one commit. Raises TransitionLost when judged already."""
+    async def settle(
+        self, verdict: ResultVerdict, reports: tuple[Report, ...], now: datetime, write: ResultWrite | None = None
+    ) -> None:
+        """What follows, the verdict, and the notifications on their way, in one commit.
+
+        Raises as `apply` does, and TransitionLost when the result is judged already.
+        """
 
     async def forget_unverified(self, before: datetime) -> int:
         """Drop unverified results judged before that time; how many those were."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -35,22 +35,17 @@ _UNPROVEN = frozenset({"unsigned-error", "mismatch", "bad-signature"})
 """Outcomes that name an operation without a proof that its card said anything."""
 
 Signed = esep.PackageResult | esep.PackageErrorSigned
-Judged = Callable[[Eid], Awaitable[None]]
-"""Told of an eSIM whose card has answered, when what follows from it can be read; perhaps more than once."""
-
-
-async def nobody(_: Eid) -> None:
-    """For an eIM that nobody waits for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """What one message turned out to be."""
+    """What one message turned out to be, and what follows from it."""
 
     outcome: str
     verified: bool = False
     operation: Operation | None = None
     reports: tuple[Report, ...] = ()
+    write: ResultWrite | None = None
 
 
 class Results:
@@ -63,14 +58,12 @@ class Results:
         own_names: tuple[str, ...],
         random: Callable[[int], bytes],
         now: Callable[[], datetime],
-        judged: Judged = nobody,
     ) -> None:
         """`own_names` are the addresses of our own SM-DP+, whose notifications stay here."""
         self._store = store
         self._reports = Reporting(trust, own_names, now)
         self._random = random
         self._now = now
-        self._judged = judged
 
     async def provide_eim_package_result(self, raw: bytes) -> bytes:
         """ProvideEimPackageResultResponse (BF50): what arrived is committed, so the device may forget exactly that.
@@ -104,23 +97,27 @@ class Results:
     async def _judge(self, kept: KeptResult) -> None:
         for _ in range(_RACES):
             try:
-                found = await self._finding(kept)
-                operation = found.operation
-                verdict = ResultVerdict(
-                    result_id=kept.id,
-                    verified=found.verified,
-                    outcome=found.outcome,
-                    operation_id=operation.id if operation else None,
-                    tenant_id=operation.tenant_id if operation else None,
-                )
-                # Before the verdict: should we die between the two, the result is judged, and this is told, again.
-                if operation is not None and found.outcome not in _UNPROVEN:
-                    await self._judged(operation.eid)
-                await self._store.settle(verdict, found.reports, self._now())
+                await self._settle(kept, await self._finding(kept))
                 return
             except TransitionLost:
                 continue
         # The lease runs out and the result is judged again.
+
+    async def _settle(self, kept: KeptResult, found: Finding) -> None:
+        """One commit: what follows, the verdict, and that whoever waits for this card is due."""
+        operation = found.operation
+        verdict = ResultVerdict(
+            result_id=kept.id,
+            verified=found.verified,
+            outcome=found.outcome,
+            operation_id=operation.id if operation else None,
+            tenant_id=operation.tenant_id if operation else None,
+            answered=operation.eid if operation and found.outcome not in _UNPROVEN else None,
+        )
+        try:
+            await self._store.settle(verdict, found.reports, self._now(), found.write)
+        except InstallationTaken:
+            await self._store.settle(replace(verdict, outcome=_REPEATED), found.reports, self._now(), None)
 
     async def _finding(self, kept: KeptResult) -> Finding:
         try:
@@ -169,8 +166,7 @@ class Results:
         write = judgement.judge_package(facts, answer, at, self._transaction_id(), doubtful)
         if write is None:
             return Finding(outcome=_idle(answer), verified=True, operation=operation)
-        await self._store.apply(write, self._now())
-        return Finding(outcome=str(write.operation.state), verified=True, operation=operation)
+        return Finding(outcome=str(write.operation.state), verified=True, operation=operation, write=write)
 
     async def _facts(self, answer: Signed, eid: Eid | None) -> ResultFacts | None:
         """By EID, eimTransactionId and counter, never by the sequence number."""
@@ -205,11 +201,9 @@ class Results:
         write = judgement.judge_installation(facts, installation, at)
         if write is None:
             return Finding(outcome=_REPEATED, verified=True, operation=operation, reports=reports)
-        try:
-            await self._store.apply(write, self._now())
-        except InstallationTaken:
-            return Finding(outcome=_REPEATED, verified=True, operation=operation, reports=reports)
-        return Finding(outcome=str(write.operation.state), verified=True, operation=operation, reports=reports)
+        return Finding(
+            outcome=str(write.operation.state), verified=True, operation=operation, reports=reports, write=write
+        )
 
     # Data -------------------------------------------------------------------------------------------------------------
 
@@ -222,15 +216,20 @@ class Results:
         for raw in data.package_results:
             answer = esep.parse_package_result(raw)
             if not isinstance(answer, esep.PackageErrorUnsigned):
-                await self._package(answer, operation.eid, at)
+                await self._at_once(await self._package(answer, operation.eid, at))
         reports = self._reports.of(data.notifications, association)
         if (operation.state, OperationEvent.SUCCEED) not in TRANSITIONS:
             return Finding(outcome=_REPEATED, operation=operation, reports=reports)
         features = data.ipa_capabilities.features if data.ipa_capabilities else None
         told = Told(features=features, euicc_info2=data.euicc_info2, device_info=data.device_info)
         await self._store.note(operation.eid, told)
-        await self._store.apply(await self._read(operation), self._now())
-        return Finding(outcome=str(OperationState.DONE), operation=operation, reports=reports)
+        write = await self._read(operation)
+        return Finding(outcome=str(OperationState.DONE), operation=operation, reports=reports, write=write)
+
+    async def _at_once(self, found: Finding) -> None:
+        """What follows from one of several results, of which the next ones see it."""
+        if found.write is not None:
+            await self._store.apply(found.write, self._now())
 
     async def _read(self, operation: Operation) -> ResultWrite:
         """The READ is done. When it brought no result of the doubtful operation, the card's list shall tell."""

@@ -11,7 +11,7 @@ from rsp.errors import Unavailable
 from server import logs
 from server.answering import operations
 from server.eim_wiring import Eim
-from server.hints import Bells, Queue
+from server.hints import Bell, Bells, Queue
 from server.wiring import Services
 from swap.saga import Saga
 from transport.functions import Gate
@@ -65,7 +65,7 @@ async def work(services: Services, bells: Bells, stop: asyncio.Event) -> None:
         queues += [("swaps", Queue.SWAPS, runner, _IDLE_SECONDS) for runner in runners]
     async with operations(services, gate), asyncio.TaskGroup() as jobs:
         for name, queue, step, idle_seconds in queues:
-            jobs.create_task(_repeat(name, step, idle_seconds, stop, bells.event(queue)))
+            jobs.create_task(_repeat(name, step, idle_seconds, stop, bells.bell(queue)))
         for name, step, idle_seconds in timed:
             jobs.create_task(_repeat(name, step, idle_seconds, stop))
         await stop.wait()
@@ -78,7 +78,9 @@ def _eim_judge(eim: Eim) -> Step:
     """Judge what devices handed in."""
 
     async def judge() -> int:
-        return await eim.results.judge_pending(_BATCH, _LEASE_SECONDS)
+        judged = await eim.results.judge_pending(_BATCH, _LEASE_SECONDS)
+        # Fewer than asked for were all there are: another look would only stand in the way of what waits for these.
+        return judged if judged == _BATCH else 0
 
     return judge
 
@@ -100,19 +102,15 @@ def _swap_job(saga: Saga) -> Step:
     return run
 
 
-async def _repeat(
-    name: str, step: Step, idle_seconds: float, stop: asyncio.Event, bell: asyncio.Event | None = None
-) -> None:
+async def _repeat(name: str, step: Step, idle_seconds: float, stop: asyncio.Event, bell: Bell | None = None) -> None:
     """Do `step` again and again, at once while there is work, else after a pause; `bell` ends a pause for want of work.
 
-    The bell is taken down before the step looks: what is told while it runs is looked for again.
+    What is told while the step runs is looked for again.
     """
     while not stop.is_set():
-        if bell is not None:
-            bell.clear()
         try:
             if not await step() and not stop.is_set():
-                await _wait(bell or stop, idle_seconds)
+                await (bell.wait(idle_seconds) if bell else _wait(stop, idle_seconds))
         except* (Unavailable, VaultUnavailable) as away:
             _log.warning("away", job=name, why=type(away.exceptions[0]).__name__)
             await _wait(stop, _AWAY_SECONDS)

@@ -14,7 +14,7 @@ from eim.association import EimIdentity, Onboarding
 from eim.control import CardControl
 from eim.packages import Packages
 from eim.polling import Polling
-from eim.results import Judged, Results, nobody
+from eim.results import Results
 from server.settings import Settings
 from store.eim_operations import Operations as StoredOperations
 from store.eim_operations import Polls
@@ -53,17 +53,16 @@ def eim_of(  # noqa: PLR0913, PLR0917 -- everything an eIM is made of
     trust: TrustStore,
     own_names: tuple[str, ...],
     now: Callable[[], datetime],
-    judged: Judged = nobody,
     stored: Callable[[Pool], StoredResults] = StoredResults,
 ) -> Eim:
     """The eIM over `pool`; `own_names` are the addresses of our SM-DP+, whose notifications stay here.
 
-    `judged` hears of every eSIM whose result was judged; `stored` makes the storage of results.
+    `stored` makes the storage of results.
     """
     return Eim(
         identity=identity,
         onboarding=Onboarding(Esims(pool), trust, identity, now),
         packages=Packages(StoredOperations(pool), vault, secrets.token_bytes, now),
         polling=Polling(Polls(pool), vault, identity, now),
-        results=Results(stored(pool), trust, own_names, secrets.token_bytes, now, judged),
+        results=Results(stored(pool), trust, own_names, secrets.token_bytes, now),
     )

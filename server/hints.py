@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from collections import deque
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from enum import Enum
 from typing import Protocol
 
-from eim.ports import Report, ResultVerdict
+from eim.ports import Report, ResultVerdict, ResultWrite
 from rsp.identifiers import Eid
 from server.tally import CountedInbox, Tally
 from smdp.ports import DownloadWrite, Verdict
@@ -75,27 +76,69 @@ class Messenger:
             self._sender.send(queue.value)
 
 
-class Bells:
-    """The worker's side: every job has an event of its own, which stays set until the job looks."""
+class Bell:
+    """The bell of one queue, at which its jobs wait when they have looked and found nothing.
+
+    Each hint wakes one of them, the one that has waited longest; while all are at work, hints are kept, and whoever
+    comes to wait then looks once more. More hints than that say nothing new.
+    """
+
+    _MOST = 64
 
     def __init__(self) -> None:
-        self._events: dict[Queue, list[asyncio.Event]] = {queue: [] for queue in Queue}
+        self._waiting: deque[asyncio.Future[None]] = deque()
+        self.kept = 0
 
-    def event(self, queue: Queue) -> asyncio.Event:
-        """A new event that every hint about `queue` sets."""
-        event = asyncio.Event()
-        self._events[queue].append(event)
-        return event
+    def ring(self) -> None:
+        """There is work."""
+        while self._waiting:
+            waiting = self._waiting.popleft()
+            if not waiting.done():
+                waiting.set_result(None)
+                return
+        self.kept = min(self.kept + 1, self._MOST)
+
+    def ring_all(self) -> None:
+        """Everybody looks."""
+        for _ in range(len(self._waiting)):
+            self.ring()
+        self.ring()
+
+    async def wait(self, seconds: float) -> None:
+        """Until there is a hint, or so many seconds."""
+        if self.kept:
+            self.kept -= 1
+            return
+        waiting = asyncio.get_running_loop().create_future()
+        self._waiting.append(waiting)
+        try:
+            async with asyncio.timeout(seconds):
+                await waiting
+        except TimeoutError:
+            return
+        finally:
+            with suppress(ValueError):
+                self._waiting.remove(waiting)
+
+
+class Bells:
+    """The worker's side: a bell for each queue."""
+
+    def __init__(self) -> None:
+        self._bells = {queue: Bell() for queue in Queue}
+
+    def bell(self, queue: Queue) -> Bell:
+        """The bell that hints about `queue` ring."""
+        return self._bells[queue]
 
     def tell(self, queue: Queue) -> None:
-        """Set the events of that queue."""
-        for event in self._events[queue]:
-            event.set()
+        """Ring the bell of that queue."""
+        self._bells[queue].ring()
 
     def all(self) -> None:
-        """Set every event."""
-        for queue in Queue:
-            self.tell(queue)
+        """Everybody looks."""
+        for bell in self._bells.values():
+            bell.ring_all()
 
     @contextmanager
     def listening(self, receiver: socket.socket) -> Iterator[None]:
@@ -144,7 +187,7 @@ class HintingInbox(CountedInbox):
 
 
 class HintingResults(Results):
-    """What devices hand in; tells of new results, and of notifications that came with judged ones."""
+    """What devices hand in; tells of new results, of swaps that judged ones make due, and of notifications in them."""
 
     def __init__(self, pool: Pool, hints: Hints) -> None:
         super().__init__(pool)
@@ -155,9 +198,13 @@ class HintingResults(Results):
         await super().keep_result(raw, eid, received_at)
         self._hints.tell(Queue.RESULTS)
 
-    async def settle(self, verdict: ResultVerdict, reports: tuple[Report, ...], now: datetime) -> None:
+    async def settle(
+        self, verdict: ResultVerdict, reports: tuple[Report, ...], now: datetime, write: ResultWrite | None = None
+    ) -> None:
         """See `eim.ports.ResultStore`."""
-        await super().settle(verdict, reports, now)
+        await super().settle(verdict, reports, now, write)
+        if verdict.answered is not None:
+            self._hints.tell(Queue.SWAPS)
         if reports:
             self._hints.tell(Queue.NOTIFICATIONS)
             self._hints.tell(Queue.CALLBACKS)

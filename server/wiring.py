@@ -118,9 +118,7 @@ async def opened(
         )
         identity = identity_of(settings, pki)
         waking, stored = Waking(pool, hints, now), partial(HintingResults, hints=hints)
-        eim = (
-            eim_of(identity, pool, vault, trust, policy.server_names, now, waking.of_card, stored) if identity else None
-        )
+        eim = eim_of(identity, pool, vault, trust, policy.server_names, now, stored) if identity else None
         smds = await smds_of(settings, pki, policy, pool, stack)
         ordering = Ordering(Orderings(pool), vault, policy, now, smds.client)
         foreign = await stack.enter_async_context(

@@ -38,13 +38,14 @@ from eim.ports import (
     TransitionLost,
 )
 from rsp.identifiers import Eid, TransactionId
-from store.claims import claim
+from store.claims import claim, relaxed
 from store.compiled import Statement, compiled
 from store.eim_operations import QUEUE, moved
 from store.eim_rows import ASSOCIATION, OPERATION, association_from, content_from, operation_from, operation_values
-from store.eim_tables import eim_results, esim_operations, esim_profiles, esims
+from store.eim_tables import eim_results, esim_operations, esims
 from store.esims import PROFILES, PUT_PROFILES, Esims, profile_arguments
 from store.pool import Connection, Pool
+from store.swaps import WAKE
 from store.tables import notifications, outbox
 
 _MOMENT = DateTime(timezone=True)
@@ -52,7 +53,8 @@ _op, _result = esim_operations.c, eim_results.c
 _EID = bindparam("eid", type_=Text)
 
 _KEEP = compiled(insert(eim_results).values({name: bindparam(name) for name in ("raw", "eid", "received_at")}))
-_CLAIM = compiled(claim(eim_results, select(_result.id).where(_result.judged_at.is_(None)), (_result.id,)))
+# A claim that a crash of the database forgets is made again, and a verdict counts once: nobody waits for the disk.
+_CLAIM = compiled(relaxed(claim(eim_results, select(_result.id).where(_result.judged_at.is_(None)), (_result.id,))))
 _SETTLE = compiled(
     update(eim_results)
     .where(_result.id == bindparam("result_id", type_=BigInteger), _result.judged_at.is_(None))
@@ -65,6 +67,7 @@ _SETTLE = compiled(
         tenant_id=bindparam("of_tenant", type_=BigInteger),
     )
     .returning(_result.id)
+    .add_cte(WAKE.cte("woken"))
 )
 _FORGET = compiled(
     delete(eim_results)
@@ -102,7 +105,6 @@ _CONTENT = compiled(
     )
     .returning(esims.c.eid)
 )
-_DROP_PROFILES = compiled(delete(esim_profiles).where(esim_profiles.c.eid == _EID))
 _NOTE = compiled(
     update(esims)
     .where(esims.c.eid == _EID)
@@ -158,13 +160,7 @@ class Results:
     async def apply(self, write: ResultWrite, now: datetime) -> None:
         """One commit. Raises TransitionLost, InstallationTaken."""
         async with self._pool.transaction() as connection:
-            if write.content is not None:
-                await _replace(connection, write.content)
-            await moved(connection, write.operation, now)
-            if write.settled is not None:
-                await moved(connection, write.settled, now)
-            if write.ask is not None:
-                await connection.fetch_one(QUEUE, **operation_values(write.ask))
+            await _apply(connection, write, now)
 
     async def note(self, eid: Eid, told: Told) -> None:
         """Keep what a device told about itself; members that are None stay as they are."""
@@ -173,9 +169,16 @@ class Results:
             _NOTE, eid=str(eid), features=features, euicc_info2=told.euicc_info2, device_info=told.device_info
         )
 
-    async def settle(self, verdict: ResultVerdict, reports: tuple[Report, ...], now: datetime) -> None:
-        """The verdict and the notifications on their way, in one commit. Raises TransitionLost when judged already."""
+    async def settle(
+        self, verdict: ResultVerdict, reports: tuple[Report, ...], now: datetime, write: ResultWrite | None = None
+    ) -> None:
+        """What follows, the verdict, the notifications on their way, and the card's swap due: one commit.
+
+        Raises as `apply` does, and TransitionLost when the result is judged already.
+        """
         async with self._pool.transaction() as connection:
+            if write is not None:
+                await _apply(connection, write, now)
             row = await connection.fetch_one(
                 _SETTLE,
                 result_id=verdict.result_id,
@@ -184,6 +187,7 @@ class Results:
                 said=verdict.outcome,
                 of_operation=verdict.operation_id,
                 of_tenant=verdict.tenant_id,
+                eids=[str(verdict.answered)] if verdict.answered else [],
             )
             if row is None:
                 raise TransitionLost(f"result {verdict.result_id} is judged already")
@@ -195,13 +199,22 @@ class Results:
         return len(await self._pool.fetch(_FORGET, before=before))
 
 
+async def _apply(connection: Connection, write: ResultWrite, now: datetime) -> None:
+    if write.content is not None:
+        await _replace(connection, write.content)
+    await moved(connection, write.operation, now)
+    if write.settled is not None:
+        await moved(connection, write.settled, now)
+    if write.ask is not None:
+        await connection.fetch_one(QUEUE, **operation_values(write.ask))
+
+
 async def _replace(connection: Connection, change: ContentChange) -> None:
     row = await connection.fetch_one(
         _CONTENT, eid=str(change.eid), expected=change.expected, seq=change.seq, listed_at=change.listed_at
     )
     if row is None:
         raise TransitionLost(f"the known profiles of {change.eid} have changed")
-    await connection.execute(_DROP_PROFILES, eid=str(change.eid))
     await connection.execute(
         PUT_PROFILES, eid=str(change.eid), tenant_id=change.tenant_id, **profile_arguments(change.profiles)
     )

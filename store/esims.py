@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import ARRAY, BigInteger, Boolean, DateTime, Integer, Text, bindparam, func, or_, select
+from sqlalchemy import ARRAY, BigInteger, Boolean, DateTime, Integer, Text, bindparam, delete, func, or_, select
 from sqlalchemy.dialects.postgresql import insert
 
 from eim.ports import Association, CardFacts, CardProfile, EsimExists
@@ -121,8 +121,14 @@ def profile_arguments(profiles: tuple[CardProfile, ...]) -> dict[str, list[Any]]
     }
 
 
-PUT_PROFILES = compiled(
-    insert(esim_profiles).from_select(
+_dropped = (
+    delete(esim_profiles)
+    .where(esim_profiles.c.eid == _EID, ~(esim_profiles.c.iccid == func.any(bindparam("iccids", type_=ARRAY(Text)))))
+    .cte("dropped")
+)
+_put = (
+    insert(esim_profiles)
+    .from_select(
         ["eid", "tenant_id", "iccid", "enabled", "as_of"],
         select(
             bindparam("eid", type_=Text),
@@ -132,5 +138,12 @@ PUT_PROFILES = compiled(
             func.unnest(bindparam("moments", type_=ARRAY(DateTime(timezone=True)))),
         ),
     )
+    .add_cte(_dropped)
 )
-"""Stores the profiles of a card; takes `profile_arguments` and its EID and tenant."""
+PUT_PROFILES = compiled(
+    _put.on_conflict_do_update(
+        index_elements=[esim_profiles.c.eid, esim_profiles.c.iccid],
+        set_={"enabled": _put.excluded.enabled, "as_of": _put.excluded.as_of},
+    )
+)
+"""Makes the profiles of a card these; takes `profile_arguments` and its EID and tenant."""

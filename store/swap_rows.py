@@ -2,15 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import datetime
+from typing import Any, TypeVar
 
 import msgspec
 
 from rsp.identifiers import Eid, Iccid
 from store.pool import Row
 from swap.plan import Plan
-from swap.record import About, Action, ActionKind, Entry, NewSwap, Outcome, Swap, Told
+from swap.record import About, Action, ActionKind, Entry, History, NewSwap, Outcome, Swap, Told
 from swap.swap import Stage, StepName, SwapState
+
+T = TypeVar("T")
+
+LEDGER = ("step", "attempt", "key", "started_at", "finished_at", "outcome", "evidence")
+TIMELINE = ("text", "stage", "evidence", "at")
+ACTIONS = (
+    "about",
+    "kind",
+    "text",
+    "options",
+    "number",
+    "created_at",
+    "chosen",
+    "chosen_by",
+    "chosen_at",
+)
+"""The columns of a swap's lines, by the names that they have in the role too."""
+_Lines = list[list[Any]]
+_decode = msgspec.json.Decoder(_Lines).decode
 
 
 def swap_from(row: Row) -> Swap:
@@ -94,3 +115,17 @@ def action_from(row: Row) -> Action:
         chosen_by=row["chosen_by"],
         chosen_at=row["chosen_at"],
     )
+
+
+def history_from(row: Row) -> History:
+    """The lines that came along with a claimed swap: lists of LEDGER, TIMELINE and ACTIONS."""
+    return History(
+        ledger=tuple(_made(Entry, LEDGER, row["ledger"])),
+        timeline=tuple(_made(Told, TIMELINE, row["timeline"])),
+        actions=tuple(_made(Action, ACTIONS, row["actions"])),
+    )
+
+
+def _made(kind: type[T], names: tuple[str, ...], lines: str) -> Iterator[T]:
+    for line in _decode(lines):
+        yield msgspec.convert(dict(zip(names, line, strict=True)), kind)

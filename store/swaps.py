@@ -15,6 +15,7 @@ from sqlalchemy import (
     ColumnElement,
     DateTime,
     Integer,
+    Table,
     Text,
     Uuid,
     bindparam,
@@ -27,17 +28,28 @@ from sqlalchemy import (
     select,
     update,
 )
+from sqlalchemy.dialects.postgresql import aggregate_order_by
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from rsp.identifiers import Eid, Iccid
 from store.claims import claim
 from store.compiled import compiled
 from store.pool import Connection, Pool
-from store.swap_rows import action_from, entry_from, swap_from, swap_values, told_from
+from store.swap_rows import (
+    ACTIONS,
+    LEDGER,
+    TIMELINE,
+    action_from,
+    entry_from,
+    history_from,
+    swap_from,
+    swap_values,
+    told_from,
+)
 from store.swap_tables import swap_actions, swap_events, swap_steps, swaps
 from swap.ports import SwapRunning, TransitionLost
-from swap.record import Action, Advance, Change, Entry, Filter, History, NewSwap, Swap, Told
-from swap.swap import SwapState
+from swap.record import Action, Advance, Change, Claimed, Entry, Filter, History, NewSwap, Swap, Told
+from swap.swap import UNDOABLE, SwapState
 
 _RUNNING = "uq_swaps_running"
 _MOMENT = DateTime(timezone=True)
@@ -115,20 +127,56 @@ _OWNER = compiled(
     .order_by(swaps.c.id.desc())
     .limit(1)
 )
-_CLAIM = compiled(
-    claim(
-        swaps,
-        select(swaps.c.id).where(swaps.c.ended_at.is_(None), swaps.c.due_at <= _NOW),
-        (swaps.c.due_at, swaps.c.id),
-        claimed_by=bindparam("worker", type_=Uuid),
+_claimed = claim(
+    swaps,
+    select(swaps.c.id).where(swaps.c.ended_at.is_(None), swaps.c.due_at <= _NOW),
+    (swaps.c.due_at, swaps.c.id),
+    claimed_by=bindparam("worker", type_=Uuid),
+).cte("claimed")
+# What is to be undone before it began is not begun: `swap.saga` asks the same of the swap and the same time.
+_wants_out = _claimed.c.state.in_([state.value for state in UNDOABLE]) & (
+    _claimed.c.cancel_requested | (_claimed.c.deadline_at <= _NOW)
+)
+_begun = (
+    upsert(swap_steps)
+    .from_select(
+        ["tenant_id", "swap_id", "step", "attempt", "key", "started_at"],
+        select(
+            _claimed.c.tenant_id,
+            _claimed.c.id,
+            _claimed.c.step,
+            _claimed.c.attempt,
+            func.concat("swap-", _claimed.c.id, "-", _claimed.c.step, "-", _claimed.c.attempt),
+            _NOW,
+        ).where(~_wants_out),
     )
+    .on_conflict_do_nothing()
+    .cte("begun")
+)
+
+
+def _of_claimed(table: Table, order: str, *names: str) -> ColumnElement[Any]:
+    """The lines of a claimed swap in one value, so that they come along with it."""
+    lines = func.json_agg(aggregate_order_by(func.json_build_array(*(table.c[name] for name in names)), table.c[order]))
+    return select(func.coalesce(lines, "[]")).where(table.c.swap_id == _claimed.c.id).scalar_subquery()
+
+
+_CLAIM = compiled(
+    select(
+        *_claimed.c,
+        _of_claimed(swap_steps, "id", *LEDGER).label("ledger"),
+        _of_claimed(swap_events, "id", *TIMELINE).label("timeline"),
+        _of_claimed(swap_actions, "number", *ACTIONS).label("actions"),
+    ).add_cte(_begun)
 )
 # Earlier than it was, even where it was due already: that is how the runner of a step sees that it was woken meanwhile.
-_WAKE = compiled(
+WAKE = (
     update(swaps)
     .where(swaps.c.eid == func.any(bindparam("eids", type_=ARRAY(Text))), swaps.c.ended_at.is_(None))
     .values(due_at=func.least(swaps.c.due_at - _INSTANT, _NOW))
 )
+"""Makes the running swaps of the eSIMs `eids` due `now`; a part for statements that tell of cards."""
+_WAKE = compiled(WAKE)
 _LET_GO = compiled(
     update(swaps)
     .where(swaps.c.id == _ID, swaps.c.claimed_by == bindparam("worker", type_=Uuid))
@@ -177,11 +225,14 @@ _ADVANCE = compiled(
 )
 _CHANGE = compiled(_MOVE.values(version=swaps.c.version + 1, **_NEXT).returning(*swaps.c))
 _TELL = compiled(
-    insert(swap_events).values(
-        {
-            name: bindparam(name, type_=swap_events.c[name].type)
-            for name in ("tenant_id", "swap_id", "at", "stage", "text", "evidence")
-        }
+    insert(swap_events).from_select(
+        ["tenant_id", "swap_id", "at", "stage", "text", "evidence"],
+        select(
+            _TENANT,
+            _ID,
+            _NOW,
+            *(func.unnest(bindparam(name, type_=ARRAY(Text))) for name in ("stages", "texts", "proofs")),
+        ),
     )
 )
 _ASK = compiled(
@@ -286,10 +337,10 @@ class Swaps:
         row = await self._pool.fetch_one(_OWNER, tenant_id=tenant_id, eid=str(eid), iccid=iccid.digits)
         return (row["target_id"], row["target_name"]) if row else None
 
-    async def claim_due(self, now: datetime, most: int, lease_seconds: float) -> list[Swap]:
-        """Take up to `most` swaps that are due for `lease_seconds`; no two callers get the same."""
+    async def claim_due(self, now: datetime, most: int, lease_seconds: float) -> list[Claimed]:
+        """Take up to `most` swaps that are due for `lease_seconds`, and begin their steps; no two callers get one."""
         rows = await self._pool.fetch(_CLAIM, now=now, most=most, lease_seconds=lease_seconds, worker=self._worker)
-        return [swap_from(row) for row in rows]
+        return [Claimed(swap=swap_from(row), history=history_from(row)) for row in rows]
 
     async def wake(self, eids: Collection[Eid], now: datetime) -> None:
         """The running swaps of these eSIMs are due; one that runs a step is due again right after it."""
@@ -364,9 +415,13 @@ async def _write(
     connection: Connection, swap: Swap, told: tuple[Told, ...], actions: tuple[Action, ...], now: datetime
 ) -> None:
     row: dict[str, object] = {"tenant_id": swap.tenant_id, "swap_id": swap.id}
-    for line in told:
-        stage = line.stage.value if line.stage else None
-        await connection.execute(_TELL, **row, at=now, stage=stage, text=line.text, evidence=line.evidence)
+    if told:
+        lines = {
+            "stages": [line.stage.value if line.stage else None for line in told],
+            "texts": [line.text for line in told],
+            "proofs": [line.evidence for line in told],
+        }
+        await connection.execute(_TELL, **row, now=now, **lines)
     for action in actions:
         await connection.execute(
             _ASK,

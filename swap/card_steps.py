@@ -20,6 +20,9 @@ async def ask(
 ) -> OperationView:
     """Ask a command of the card under a key, this attempt's unless told; where it stands."""
     swap, name = context.swap, key or context.key
+    found = await cards.named(swap.tenant_id, name)
+    if found is not None:
+        return found
     iccid = None if kind == "list" else context.iccid
     number = await cards.command(swap.tenant_id, name, swap.eid, kind, iccid, rollback, context.expires_at)
     return await looked_up(cards, context, number)

@@ -15,7 +15,7 @@ from typing import Protocol
 
 from rsp.identifiers import Eid, Iccid
 from swap.plan import Account, Capabilities, Stock, Target, Terms
-from swap.record import Action, Advance, Change, Filter, History, NewSwap, Swap, Told
+from swap.record import Action, Advance, Change, Claimed, Filter, History, NewSwap, Swap, Told
 from swap.swap import StepName
 
 
@@ -273,10 +273,11 @@ class SwapStore(Protocol):
     async def owner_of(self, tenant_id: int, eid: Eid, iccid: Iccid) -> tuple[int, str] | None:
         """Id and name of the carrier from which an earlier swap of this eSIM brought that profile."""
 
-    async def claim_due(self, now: datetime, most: int, lease_seconds: float) -> list[Swap]:
+    async def claim_due(self, now: datetime, most: int, lease_seconds: float) -> list[Claimed]:
         """Take up to `most` swaps that are due for `lease_seconds`; no two callers get the same.
 
-        Writing an advance gives the claim up.
+        In the same commit the attempt of each is written down as begun, once, unless the swap can be undone and wants
+        out at `now`. Writing an advance gives the claim up.
         """
 
     async def begin(self, swap: Swap, key: str, now: datetime) -> None:

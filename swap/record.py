@@ -145,6 +145,14 @@ class History:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Claimed:
+    """A swap taken by a runner, and what had happened to it before its step was begun with the claim."""
+
+    swap: Swap
+    history: History
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NewSwap:
     """A swap to be stored. `request` is stored once; `actions` are open from the start."""
 

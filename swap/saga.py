@@ -17,7 +17,7 @@ from swap.card_steps import ConfirmOnCard, Download, Enable
 from swap.commitment import Close, Commit, Verify
 from swap.outcomes import Again, Context, Done, FellBack, Refused, Step, StepOutcome, Timing, Unknown, Wait
 from swap.ports import CardControl, CarrierRefused, Platforms, ProfileRefused, ProfileSource, SwapStore, TransitionLost
-from swap.record import Advance, Entry, Outcome, Swap, Told
+from swap.record import Advance, Entry, History, Outcome, Swap, Told
 from swap.swap import ENDED, STAGE_OF, STATE_OF, UNDOABLE, StepName, SwapEvent, SwapState, after, onward, undone
 from swap.undo import DeleteOnCard, Recall, Release, Return, Withdraw
 
@@ -75,14 +75,13 @@ class Saga:
 
         The lease must be longer than any call to the outside takes.
         """
-        claimed = await self._store.claim_due(self._now(), most, lease_seconds)
-        for swap in claimed:
-            await self._run(swap)
+        now = self._now()
+        claimed = await self._store.claim_due(now, most, lease_seconds)
+        for one in claimed:
+            await self._run(one.swap, one.history, _way_out(one.swap, now))
         return len(claimed)
 
-    async def _run(self, swap: Swap) -> None:
-        history = await self._store.history(swap.id)
-        out = _way_out(swap, self._now())
+    async def _run(self, swap: Swap, history: History, out: tuple[str, SwapState] | None) -> None:
         begun = history.entry(swap.step, swap.attempt)
         try:
             if out and begun is None and swap.state is not SwapState.ENABLING:
@@ -90,7 +89,8 @@ class Saga:
                 await self._store.advance(_undo(swap, out[0], out[1], self._now()), swap.due_at, self._now())
                 return
             key = swap.key(swap.step, swap.attempt)
-            await self._store.begin(swap, key, self._now())
+            if out:  # Whatever does not want out was begun with the claim.
+                await self._store.begin(swap, key, self._now())
             entry = begun or Entry(step=swap.step, attempt=swap.attempt, key=key, started_at=self._now())
             context = Context(
                 swap=swap,

@@ -46,6 +46,15 @@ _STEPS = """
 INSERT INTO swap_steps (tenant_id, swap_id, step, attempt, key, started_at)
 SELECT tenant_id, id, step, 1, 'swap-' || id || '-' || step || '-1', created_at FROM swaps WHERE eid = ANY($1::text[])
 """
+_EVENTS = """
+INSERT INTO swap_events (tenant_id, swap_id, at, stage, text)
+SELECT tenant_id, id, created_at, 'allocation', 'allocation confirmed by bench' FROM swaps WHERE eid = ANY($1::text[])
+"""
+_ACTIONS = """
+INSERT INTO swap_actions (tenant_id, swap_id, number, about, kind, text, options, created_at, chosen, chosen_by)
+SELECT tenant_id, id, 1, 'allocation', 'task', 'confirm', '{}', created_at, 'confirmed', 'bench'
+FROM swaps WHERE eid = ANY($1::text[])
+"""
 _OPERATIONS = """
 INSERT INTO esim_operations (tenant_id, key, eid, kind, state, transaction_id, expires_at)
 SELECT tenant_id, key, eid, 'list', 'queued', decode(md5(key), 'hex'), now() + interval '1 day'
@@ -64,7 +73,8 @@ async def waiting(connection: Any, eids: Sequence[Eid]) -> None:
         await connection.execute(_ESIMS, TENANT, names, "eim.example.com")
         await connection.execute(_CONTACTS, TENANT, names)
         await connection.execute(_SWAPS, *_swap_values(names), 1)
-        await connection.execute(_STEPS, names)
+        for lines in (_STEPS, _EVENTS, _ACTIONS):
+            await connection.execute(lines, names)
         await connection.execute(_OPERATIONS, names)
         await connection.execute(_RESULTS, TENANT, names)
     await connection.execute("ANALYZE")

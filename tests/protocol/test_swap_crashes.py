@@ -50,7 +50,14 @@ class DyingPool(Pool):
         self._die(turn, after=True)
 
     async def fetch(self, statement: Statement, **values: object) -> list[Row]:
-        return await self._inner.fetch(statement, **values)
+        if "SKIP LOCKED" not in statement.sql:
+            return await self._inner.fetch(statement, **values)
+        self.count += 1
+        turn = self.count
+        self._die(turn, after=False)
+        rows = await self._inner.fetch(statement, **values)
+        self._die(turn, after=True)
+        return rows
 
     async def fetch_one(self, statement: Statement, **values: object) -> Row | None:
         return await self._inner.fetch_one(statement, **values)

@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 
+from eim.ports import Report, ResultVerdict, ResultWrite
 from server.hints import Unheard
 from server.swap_wiring import Waking
 from smdp.policy import Policy
+from store.eim_results import Results
 from store.swaps import Swaps
 from swap.record import Advance, Swap
 from swap.swap import StepName
@@ -31,7 +33,6 @@ async def world(database: str, material: Material, clock: Clock, policy: Policy)
 def _wired(world: SwapStage) -> None:
     """Roles joined as the server joins them."""
     waking = Waking(world.smdp.pool, Unheard(), world.clock.now)
-    world.eim.eim.results._judged = waking.of_card
     world.smdp.notifications._judged = waking.of_cards
 
 
@@ -68,7 +69,17 @@ async def test_what_the_card_answers_is_followed_up_without_another_look(world: 
     assert len(partner.book.transfers) == 1
 
 
+class Deaf(Results):
+    """Results of which no swap hears."""
+
+    async def settle(
+        self, verdict: ResultVerdict, reports: tuple[Report, ...], now: datetime, write: ResultWrite | None = None
+    ) -> None:
+        await super().settle(replace(verdict, answered=None), reports, now, write)
+
+
 async def test_a_swap_that_nobody_wakes_goes_on_at_its_next_look(world: SwapStage) -> None:
+    world.eim.eim.results._store = Deaf(world.eim.pool)
     partner = await world.partner("partner")
     await world.stocked(partner)
     device = await world.device()
@@ -92,7 +103,7 @@ async def test_only_the_running_swap_of_that_esim_is_woken(world: SwapStage) -> 
     store = Swaps(world.smdp.pool)
     await store.wake([swaps[1].eid], world.clock.now())
     await store.wake([swaps[1].eid], world.clock.now())
-    assert [one.id for one in await store.claim_due(world.clock.now(), 8, 60.0)] == [swaps[1].id]
+    assert [one.swap.id for one in await store.claim_due(world.clock.now(), 8, 60.0)] == [swaps[1].id]
 
 
 async def test_a_swap_woken_while_its_step_runs_is_due_right_after_and_loses_no_work(world: SwapStage) -> None:
@@ -100,12 +111,14 @@ async def test_a_swap_woken_while_its_step_runs_is_due_right_after_and_loses_no_
     await world.stocked(partner)
     swap = await world.order((await world.device()).card.eid, partner)
     store, now = Swaps(world.smdp.pool), world.clock.now()
-    (claimed,) = await store.claim_due(now, 1, 60.0)
+    (taken,) = await store.claim_due(now, 1, 60.0)
+    claimed = taken.swap
     await store.wake([swap.eid], now)
     assert await store.claim_due(now, 1, 60.0) == []
     later = replace(claimed, due_at=now + HOUR, attention="kept")
     await store.advance(Advance(swap=later), claimed.due_at, now)
-    (again,) = await store.claim_due(now, 1, 60.0)
+    (taken,) = await store.claim_due(now, 1, 60.0)
+    again = taken.swap
     assert (again.due_at, again.attention) == (now, "kept")
     await store.advance(Advance(swap=replace(again, due_at=now + HOUR)), again.due_at, now)
     assert await store.claim_due(now, 1, 60.0) == []

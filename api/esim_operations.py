@@ -50,7 +50,11 @@ class OperationsQuery(OnEnterprise, frozen=True, kw_only=True):
 
 
 class OperationView(View, frozen=True, kw_only=True):
-    """An operation. `resultCode` is the card's code for the command, 0 for done, null while there is none."""
+    """An operation. `resultCode` is the card's code for the command, 0 for done, null while there is none.
+
+    `deviceSays` is what the device told of it without its card's signature, null if nothing: it moves no state. Such a
+    download can be cancelled once the card's list of profiles is newer.
+    """
 
     id: int
     enterprise_id: int
@@ -61,6 +65,7 @@ class OperationView(View, frozen=True, kw_only=True):
     rollback: bool
     result_code: int | None
     detail: str
+    device_says: str | None
     created_at: datetime | None
     sent_at: datetime | None
     ended_at: datetime | None
@@ -79,6 +84,7 @@ class OperationView(View, frozen=True, kw_only=True):
             rollback=found.rollback,
             result_code=found.result_code,
             detail=found.detail,
+            device_says=found.hearsay or None,
             created_at=found.created_at,
             sent_at=found.sent_at,
             ended_at=found.ended_at,
@@ -104,6 +110,7 @@ _EXAMPLE = OperationView(
     rollback=True,
     result_code=None,
     detail="",
+    device_says=None,
     created_at=_THEN,
     sent_at=None,
     ended_at=None,
@@ -170,7 +177,7 @@ class EsimOperations:
                 name="cancelOperation",
                 method="POST",
                 path=f"{_PATH}/{{operation_id}}/cancel",
-                summary="Withdraw an operation the device has not fetched",
+                summary="Withdraw an operation the device has not fetched, or a download it says it could not do",
                 scope=Scope.ESIMS_WRITE,
                 call=self.cancel,
                 body=Nothing,

@@ -27,6 +27,8 @@ class OperationView:
     expires_at: datetime
     sent_at: datetime | None
     ended_at: datetime | None
+    hearsay: str
+    heard_at: datetime | None
 
 
 class CardControl:
@@ -85,7 +87,7 @@ class CardControl:
         return _view(await self._packages.named(tenant_id, key))
 
     async def withdraw(self, tenant_id: int, operation_id: int) -> bool:
-        """Take an operation back; False when it was handed over, ended or never there."""
+        """Take an operation back; False when it is the device's to answer, ended or never there."""
         return await self._packages.cancel(tenant_id, operation_id)
 
 
@@ -101,4 +103,6 @@ def _view(found: Operation | None) -> OperationView | None:
         expires_at=found.expires_at,
         sent_at=found.sent_at,
         ended_at=found.ended_at,
+        hearsay=found.hearsay,
+        heard_at=found.heard_at,
     )

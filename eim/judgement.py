@@ -82,6 +82,24 @@ def question(operation: Operation, kind: OperationKind, transaction_id: Transact
     )
 
 
+Unsigned = esep.TriggerResult | esep.ResponseError | esep.PackageErrorUnsigned | esep.DataError
+"""What a device says in its own name."""
+
+
+def hearsay(error: Unsigned) -> str:
+    """An unsigned error in words; of what the device put beside it nothing is taken over."""
+    match error:
+        case esep.TriggerResult():
+            code = error.error[0] if error.error else int(esep.TriggerErrorCode.UNDEFINED_ERROR)
+            return f"it could not download: {_named(esep.TriggerErrorCode, code)}"
+        case esep.ResponseError():
+            return f"it could not use what it was given: {_named(esep.ResponseErrorCode, error.code)}"
+        case esep.PackageErrorUnsigned():
+            return "its card does not accept this eIM or its signature"
+        case _:
+            return "it could not tell what it was asked"
+
+
 def judge_installation(facts: ResultFacts, result: es10.ProfileInstallationResult, at: datetime) -> ResultWrite | None:
     """The consequence of a signed installation result for the DOWNLOAD it answers."""
     operation = facts.operation

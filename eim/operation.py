@@ -56,6 +56,7 @@ class OperationEvent(StrEnum):
     GIVE_UP = "cannot be sent"
     EXPIRE = "time ran out"
     CANCEL = "withdrawn before it was sent"
+    ABANDON = "withdrawn after the device's unsigned word and a signed list"
 
 
 _S, _E = OperationState, OperationEvent
@@ -70,6 +71,8 @@ TRANSITIONS: dict[tuple[OperationState, OperationEvent], OperationState] = {
     (_S.SENT, _E.ROLL_BACK): _S.ROLLED_BACK,
     (_S.SENT, _E.DOUBT): _S.DOUBTFUL,
     (_S.SENT, _E.EXPIRE): _S.EXPIRED,
+    # A download the device says it could not do: the asker may try anew once the card's list is newer than that word.
+    (_S.SENT, _E.ABANDON): _S.EXPIRED,
     (_S.DOUBTFUL, _E.SUCCEED): _S.DONE,
     (_S.DOUBTFUL, _E.FAIL): _S.FAILED,
     (_S.DOUBTFUL, _E.ROLL_BACK): _S.ROLLED_BACK,
@@ -107,7 +110,8 @@ class Operation:
     signature and are made of the other members, the same each time. `activation_sealed` is the activation code of a
     DOWNLOAD, wrapped by the vault; it goes when the operation ends. `about` is the doubtful operation that a READ or
     LIST of ours is to clear up. `result_code` is the card's code for the command (0 ok), `detail` words for people.
-    `previous` is the profile that was enabled before an ENABLE, as far as known.
+    `previous` is the profile that was enabled before an ENABLE, as far as known. `hearsay` is what the device said
+    first, at `heard_at`, of an operation in its hands without the card's signature: it moves nothing; people see it.
     """
 
     id: int
@@ -130,6 +134,8 @@ class Operation:
     created_at: datetime | None = None
     sent_at: datetime | None = None
     ended_at: datetime | None = None
+    hearsay: str = ""
+    heard_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

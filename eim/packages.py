@@ -85,11 +85,18 @@ class Packages:
             raise KeyReused(f"key {new.key!r} stands for another operation: choose a new key")
 
     async def cancel(self, tenant_id: int, operation_id: int) -> bool:
-        """Withdraw an operation that was not handed over yet; whether that came in time."""
+        """Withdraw an operation that was not handed over yet; whether that came in time.
+
+        A download that the device has in hand can be withdrawn too when the device says that it could not do it and the
+        card's signed list has come since: nothing of it is left to wait for then.
+        """
         with suppress(TransitionLost):
             found = await self._store.operation(tenant_id, operation_id)
             if found is not None and found.state is OperationState.QUEUED:
                 await self._store.move(OperationChange.of(found, OperationEvent.CANCEL), self._now())
+                return True
+            if found is not None and found.state is OperationState.SENT and found.kind is OperationKind.DOWNLOAD:
+                await self._store.abandon(found, self._now())
                 return True
         return False
 

@@ -156,6 +156,12 @@ class OperationStore(Protocol):
     async def move(self, change: OperationChange, now: datetime) -> None:
         """Apply a guarded step. Raises TransitionLost."""
 
+    async def abandon(self, operation: Operation, now: datetime) -> None:
+        """ABANDON a download in the device's hands of which the device has spoken, and its card's list since then.
+
+        Raises TransitionLost when it is not so.
+        """
+
     async def expire_due(self, now: datetime, most: int) -> int:
         """EXPIRE up to `most` open operations whose time is over; how many those were."""
 
@@ -302,6 +308,9 @@ class ResultStore(Protocol):
 
     async def note(self, eid: Eid, told: Told) -> None:
         """Keep what a device told about itself; members that are None stay as they are."""
+
+    async def hear(self, operation: Operation, said: str, ask: NewOperation | None, now: datetime) -> bool:
+        """Keep what the device said first of an operation in its hands, and queue `ask`: one commit; whether it was."""
 
     async def settle(
         self, verdict: ResultVerdict, reports: tuple[Report, ...], now: datetime, write: ResultWrite | None = None

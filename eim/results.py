@@ -31,10 +31,12 @@ _TRANSACTION_BYTES = 16
 _UNVERIFIED_KEPT = timedelta(days=7)
 _REPEATED = "repeated"
 
-_UNPROVEN = frozenset({"unsigned-error", "mismatch", "bad-signature"})
+_UNSIGNED = "unsigned-error"
+_UNPROVEN = frozenset({_UNSIGNED, "mismatch", "bad-signature"})
 """Outcomes that name an operation without a proof that its card said anything."""
 
 Signed = esep.PackageResult | esep.PackageErrorSigned
+Unsigned = judgement.Unsigned
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +48,8 @@ class Finding:
     operation: Operation | None = None
     reports: tuple[Report, ...] = ()
     write: ResultWrite | None = None
+    heard: bool = False
+    """Whether something new was kept of an operation that did not move."""
 
 
 class Results:
@@ -112,7 +116,7 @@ class Results:
             outcome=found.outcome,
             operation_id=operation.id if operation else None,
             tenant_id=operation.tenant_id if operation else None,
-            answered=operation.eid if operation and found.outcome not in _UNPROVEN else None,
+            answered=operation.eid if operation and (found.heard or found.outcome not in _UNPROVEN) else None,
         )
         try:
             await self._store.settle(verdict, found.reports, self._now(), found.write)
@@ -145,12 +149,23 @@ class Results:
             case esep.DataResponse():
                 return await self._data(message.result, at)
             case _:
-                return await self._unsigned(message.result.transaction_id)
+                return await self._unsigned(message.result)
 
-    async def _unsigned(self, transaction_id: TransactionId | None) -> Finding:
-        """An error that anybody could have sent: noted with its operation, which does not move."""
+    async def _unsigned(self, error: Unsigned) -> Finding:
+        """An error that anybody could have sent: kept with its operation, which does not move.
+
+        Of a download, the card is asked to list its profiles: its signed answer tells what there is to it.
+        """
+        transaction_id = error.transaction_id
         facts = await self._store.facts_by_transaction(transaction_id) if transaction_id else None
-        return Finding(outcome="unsigned-error", operation=facts.operation if facts else None)
+        operation = facts.operation if facts else None
+        heard = False
+        if operation is not None and operation.state is OperationState.SENT and not operation.hearsay:
+            ask = None
+            if operation.kind is OperationKind.DOWNLOAD:
+                ask = judgement.question(operation, OperationKind.LIST, self._transaction_id())
+            heard = await self._store.hear(operation, judgement.hearsay(error), ask, self._now())
+        return Finding(outcome=_UNSIGNED, operation=operation, heard=heard)
 
     async def _package(self, answer: Signed, eid: Eid | None, at: datetime) -> Finding:
         facts = await self._facts(answer, eid)
@@ -191,7 +206,7 @@ class Results:
         facts = await self._store.facts_by_transaction(result.transaction_id) if result.transaction_id else None
         operation = facts.operation if facts else None
         if result.installation is None:
-            return Finding(outcome="unsigned-error", operation=operation)
+            return await self._unsigned(result)
         reports = self._reports.of((result.installation,), facts.association if facts else None)
         installation = es10.parse_pending_notification(result.installation)
         if facts is None or not isinstance(installation, es10.ProfileInstallationResult):

@@ -69,6 +69,8 @@ def _view(found: control.OperationView | None) -> OperationView | None:
         detail=found.detail,
         sent_at=found.sent_at,
         ended_at=found.ended_at,
+        hearsay=found.hearsay,
+        heard_at=found.heard_at,
     )
 
 

@@ -15,6 +15,7 @@ from sqlalchemy import (
     LargeBinary,
     SmallInteger,
     Text,
+    and_,
     bindparam,
     case,
     exists,
@@ -28,7 +29,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import insert
 
-from eim.operation import OPEN, Operation, OperationChange, OperationState
+from eim.operation import OPEN, Operation, OperationChange, OperationEvent, OperationState, after
 from eim.ports import EsimUnknown, InstallationTaken, NewOperation, Polled, TransitionLost
 from rsp.esep import MAX_COUNTER
 from rsp.identifiers import Eid
@@ -126,6 +127,29 @@ _EXPIRE = compiled(
     .returning(_op.id)
 )
 
+_ABANDON = compiled(
+    update(esim_operations)
+    .where(
+        _ID,
+        _op.state == OperationState.SENT.value,
+        _op.heard_at < select(esims.c.content_at).where(esims.c.eid == _op.eid).scalar_subquery(),
+    )
+    .values(
+        state=OperationState.EXPIRED.value,
+        ended_at=_NOW,
+        activation_sealed=null(),
+        detail=func.concat("the device said without signature that ", _op.hearsay),
+    )
+    .returning(_op.id)
+)
+HEAR = compiled(
+    update(esim_operations)
+    .where(_ID, _op.state == OperationState.SENT.value, _op.heard_at.is_(None))
+    .values(hearsay=bindparam("said", type_=Text), heard_at=_NOW)
+    .returning(_op.id)
+)
+"""Keeps what a device said first of an operation in its hands; returns the id, or nothing when it is not so."""
+
 
 class Operations:
     """Operations as their tenants see them."""
@@ -176,6 +200,12 @@ class Operations:
         """Apply a guarded step. Raises TransitionLost."""
         if await self._pool.fetch_one(MOVE, **move_arguments(change, now)) is None:
             raise TransitionLost(f"operation {change.operation_id} is no longer {change.expected}")
+
+    async def abandon(self, operation: Operation, now: datetime) -> None:
+        """ABANDON a download of which the device has spoken, and its card's list since then. Raises TransitionLost."""
+        after(operation.state, OperationEvent.ABANDON)
+        if await self._pool.fetch_one(_ABANDON, operation_id=operation.id, now=now) is None:
+            raise TransitionLost(f"operation {operation.id} is still the device's to answer")
 
     async def expire_due(self, now: datetime, most: int) -> int:
         """EXPIRE up to `most` open operations whose time is over; how many those were."""
@@ -228,12 +258,14 @@ _SEEN = (
     .values(polled_at=_NOW, rplmn=func.coalesce(_rplmn, _contact.rplmn), state_change_cause=_cause)
     .cte("seen")
 )
-# What a device has in hand comes first, then what clears a doubt up, then the doubt itself, which holds up the rest.
+# What clears a doubt up comes first, then what a device has in hand, then the doubt itself, which holds up the rest.
+# What the device says it could not do holds up nothing, and is handed over again when there is nothing else.
 _TURN = case(
-    (_op.state == OperationState.SENT.value, 0),
-    (_op.about.is_not(None), 1),
+    (_op.about.is_not(None), 0),
+    (and_(_op.state == OperationState.SENT.value, _op.heard_at.is_(None)), 1),
     (_op.state == OperationState.DOUBTFUL.value, 2),
-    else_=3,
+    (_op.state == OperationState.QUEUED.value, 3),
+    else_=4,
 )
 _head = (
     select(esim_operations)

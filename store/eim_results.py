@@ -25,11 +25,13 @@ from sqlalchemy import (
 )
 from sqlalchemy.sql.selectable import Select
 
+from eim.operation import Operation
 from eim.ports import (
     FORWARD_KIND,
     ContentChange,
     Forward,
     KeptResult,
+    NewOperation,
     Report,
     ResultFacts,
     ResultVerdict,
@@ -40,7 +42,7 @@ from eim.ports import (
 from rsp.identifiers import Eid, TransactionId
 from store.claims import claim, relaxed
 from store.compiled import Statement, compiled
-from store.eim_operations import QUEUE, moved
+from store.eim_operations import HEAR, QUEUE, moved
 from store.eim_rows import ASSOCIATION, OPERATION, association_from, content_from, operation_from, operation_values
 from store.eim_tables import eim_results, esim_operations, esims
 from store.esims import PROFILES, PUT_PROFILES, Esims, profile_arguments
@@ -168,6 +170,15 @@ class Results:
         await self._pool.execute(
             _NOTE, eid=str(eid), features=features, euicc_info2=told.euicc_info2, device_info=told.device_info
         )
+
+    async def hear(self, operation: Operation, said: str, ask: NewOperation | None, now: datetime) -> bool:
+        """Keep what the device said first of an operation in its hands, and queue `ask`: one commit; whether it was."""
+        async with self._pool.transaction() as connection:
+            if await connection.fetch_one(HEAR, operation_id=operation.id, said=said, now=now) is None:
+                return False
+            if ask is not None:
+                await connection.fetch_one(QUEUE, **operation_values(ask))
+            return True
 
     async def settle(
         self, verdict: ResultVerdict, reports: tuple[Report, ...], now: datetime, write: ResultWrite | None = None

@@ -53,6 +53,8 @@ def operation_from(row: Row) -> Operation:
         created_at=row["op_created_at"],
         sent_at=row["op_sent_at"],
         ended_at=row["op_ended_at"],
+        hearsay=row["op_hearsay"],
+        heard_at=row["op_heard_at"],
     )
 
 

@@ -94,6 +94,7 @@ esim_profiles = Table(
 )
 
 # What is asked of eSIMs. One at a time is in the hands of a device, and no counter is used twice: the indexes say so.
+# A download of which the device has said, unsigned, that it could not do it, lets the question about it pass.
 esim_operations = Table(
     "esim_operations",
     metadata,
@@ -118,12 +119,16 @@ esim_operations = Table(
     _moment("sent_at"),
     _moment("ended_at"),
     _created(),
+    Column("hearsay", Text, nullable=False, server_default=""),
+    _moment("heard_at"),
     UniqueConstraint("tenant_id", "key"),
     UniqueConstraint("eid", "counter"),
     UniqueConstraint("eid", "installation"),
     CheckConstraint("request IS NULL OR counter IS NOT NULL", name="counted"),
     CheckConstraint("ended_at IS NULL OR activation_sealed IS NULL", name="secrets_end"),
-    Index("uq_esim_operations_in_flight", "eid", unique=True, postgresql_where=text("state = 'sent'")),
+    Index(
+        "uq_esim_operations_in_flight", "eid", unique=True, postgresql_where=text("state = 'sent' AND heard_at IS NULL")
+    ),
     Index("ix_esim_operations_open", "eid", "id", postgresql_where=text("ended_at IS NULL")),
     Index("ix_esim_operations_due", "expires_at", postgresql_where=text("ended_at IS NULL")),
     Index(None, "eid", "id"),

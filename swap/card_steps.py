@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import datetime
 
 from crypto.vault import Vault
 from swap.allocation import activation_context
@@ -13,6 +14,7 @@ from swap.swap import SwapState
 _S = OperationState
 _LOST = frozenset({_S.EXPIRED, _S.FAILED, _S.CANCELLED})
 DEVICE = "waiting for the device to poll and answer"
+_FAILED = "the download failed"
 
 
 async def ask(
@@ -71,9 +73,30 @@ class Download:
         number = await self._cards.download(swap.tenant_id, context.key, swap.eid, code.decode(), context.expires_at)
         operation = await looked_up(self._cards, context, number)
         if not swap.plan.from_our_stock:
-            return _told_by_card(context, operation)
-        state = await self._profiles.state(context.stock, context.iccid, swap.eid)
-        return _told_by_both(context, operation, state)
+            outcome = _told_by_card(context, operation)
+        else:
+            state = await self._profiles.state(context.stock, context.iccid, swap.eid)
+            outcome = _told_by_both(context, operation, state)
+        if isinstance(outcome, Wait) and operation.state is _S.SENT and operation.heard_at is not None:
+            return await self._after_hearsay(context, operation, operation.heard_at)
+        return outcome
+
+    async def _after_hearsay(self, context: Context, operation: OperationView, heard_at: datetime) -> StepOutcome:
+        """The device says that it could not, and neither card nor SM-DP+ does: the card's signed list decides.
+
+        An attempt that ends like this counts for nothing but the pause before the next: anybody may have spoken.
+        """
+        why = f"the device says, unsigned, that {operation.hearsay}"
+        card = await self._cards.card(context.swap.tenant_id, context.swap.eid)
+        if card is None or card.listed_at is None or card.listed_at <= heard_at:
+            text = f"{why}; asking the card for its signed list"
+            return Wait(until=context.for_device(), why=text, attention=True)
+        if not await self._cards.withdraw(context.swap.tenant_id, operation.id):
+            return Wait(until=context.later(), why=why, attention=True)
+        if any(profile.iccid == context.iccid for profile in card.profiles):
+            return _downloaded(context, f"the card's signed list: profile {context.iccid} is there, though {why}")
+        text = f"{why}, and profile {context.iccid} is not on the card's signed list: it is told again after a pause"
+        return Again(why=text, after=context.pause())
 
 
 def _told_by_card(context: Context, operation: OperationView) -> StepOutcome:
@@ -103,8 +126,9 @@ def _not_yet(context: Context, operation: OperationView) -> StepOutcome:
     if operation.state is _S.EXPIRED:
         return Again(why="the device did not report the download in time")
     if operation.state is _S.FAILED:
-        last = context.entry.attempt >= context.timing.downloads
-        why = f"the download failed: {operation.detail}"
+        before = sum(entry.evidence.startswith(_FAILED) for entry in context.history.ledger)
+        last = before + 1 >= context.timing.downloads
+        why = f"{_FAILED}: {operation.detail}"
         return Refused(why=why) if last else Again(why=why)
     return Wait(until=context.for_device(), why=DEVICE)
 

@@ -12,6 +12,7 @@ from swap.record import Action, Entry, History, Swap
 from swap.swap import StepName, SwapState
 
 _FRACTION = 20
+_DOUBLINGS = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +85,12 @@ class Context:
         looks = self.now + min(max(waited, self.timing.soonest), self.timing.device)
         return min(looks, self.swap.deadline_at) if self.now < self.swap.deadline_at else looks
 
+    def pause(self) -> timedelta:
+        """Before an attempt like this one is made again: longer each time."""
+        doublings = min(self.entry.attempt - 1, _DOUBLINGS)
+        doubled: timedelta = self.timing.retry * 2**doublings
+        return min(doubled, max(self.timing.device, self.timing.retry))
+
     def latest_key(self, step: StepName) -> str | None:
         """The key of the latest attempt of a step; None when none began."""
         attempts = self.history.attempts(step)
@@ -126,9 +133,10 @@ class Unknown:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Again:
-    """This attempt came to nothing, and left nothing behind: make another one."""
+    """This attempt came to nothing, and left nothing behind: make another one, after a pause that people hear of."""
 
     why: str
+    after: timedelta = timedelta()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -159,7 +159,10 @@ OPEN = frozenset({OperationState.QUEUED, OperationState.SENT, OperationState.DOU
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OperationView:
-    """An operation; `result_code` is the card's signed code (0 ok). `sent_at` is None while no device has had it."""
+    """An operation; `result_code` is the card's signed code (0 ok). `sent_at` is None while no device has had it.
+
+    `hearsay` is what the device said of it without its card's signature, at `heard_at`: it proves nothing.
+    """
 
     id: int
     state: OperationState
@@ -167,6 +170,8 @@ class OperationView:
     detail: str
     sent_at: datetime | None
     ended_at: datetime | None
+    hearsay: str = ""
+    heard_at: datetime | None = None
 
 
 class CardControl(Protocol):
@@ -197,7 +202,10 @@ class CardControl(Protocol):
         """The operation with that key, if it was ever asked for."""
 
     async def withdraw(self, tenant_id: int, operation_id: int) -> bool:
-        """Take back an operation that no device has had; whether that came in time."""
+        """Take back an operation that no device has had; whether that came in time.
+
+        So can a download be that the device says it could not do, once the card's signed list has come since.
+        """
 
 
 # Profiles --------------------------------------------------------------------------------------------------------

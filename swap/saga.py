@@ -203,7 +203,9 @@ def _refused(context: Context, outcome: Refused, now: datetime) -> Advance:
 def _again(context: Context, outcome: Again, now: datetime) -> Advance:
     if context.wants_out and context.swap.state is not SwapState.ENABLING:
         return _left(context, outcome.why, now)
-    swap = replace(context.swap, attempt=context.swap.attempt + 1, due_at=now)
+    swap = replace(context.swap, attempt=context.swap.attempt + 1, due_at=now + outcome.after)
+    if outcome.after:
+        swap = replace(swap, attention=outcome.why)
     told = _told(swap, f"{swap.step.value}: again", outcome.why)
     return Advance(swap=swap, entry=_finished(context, Outcome.GIVEN_UP, outcome.why, now), told=told)
 

@@ -7,7 +7,6 @@ last; so only the COMMIT, before it or after it, is a place of its own to die at
 from __future__ import annotations
 
 import os
-import re
 import signal
 import struct
 from collections.abc import Iterable, Iterator
@@ -16,7 +15,10 @@ from uuid import UUID
 
 from crash_proxy import DatabaseProxy, Fault, Point, _Connection, write_of
 
-_KEY = re.compile(rb"swap-\d+-([a-z_]+)-\d+")
+from swap.swap import StepName
+
+_ADVANCES = "UPDATE swaps SET state="
+_STEPS = {step.value for step in StepName}
 _REPORTS = ("eim_results", "esim_profiles", "notifications", "outbox")
 _WAKES = "UPDATE swaps"
 _UUID_BYTES = 16
@@ -35,8 +37,9 @@ class SwapProxy(DatabaseProxy):
         self._claimers: dict[int, set[UUID]] = {}
         self._backends: dict[int, set[int]] = {}
         self._faults: dict[Point, Fault] = {}
-        self._steps: dict[int, str] = {}
-        self._last_step = ""
+        self._step = ""
+        self._moving = ""
+        self._coming: dict[_Connection, str] = {}
         self._transactions: dict[_Connection, list[str]] = {}
 
     def arm_all(self, points: Iterable[Point], fault: Fault = Fault.HELD) -> None:
@@ -45,8 +48,7 @@ class SwapProxy(DatabaseProxy):
         self.kills_all = False
         self.struck.clear()
         self._faults = dict.fromkeys(points, fault)
-        self._steps.clear()
-        self._last_step = "ordered"
+        self._step = StepName.RESERVE.value
 
     def left(self) -> list[Point]:
         """What was to go wrong and has not been met."""
@@ -76,8 +78,8 @@ class SwapProxy(DatabaseProxy):
         super()._strike(connection, fault)
 
     def _hear(self, connection: _Connection, values: bytes) -> None:
-        if "INSERT INTO swap_steps" in connection.bound and (found := _KEY.search(values)):
-            self._steps[connection.pid] = self._last_step = found[1].decode()
+        if connection.bound.startswith(_ADVANCES):
+            (self._coming[connection],) = _STEPS & {value.decode(errors="replace") for value in _parameters(values)}
         if "SKIP LOCKED" in connection.bound:
             names = {UUID(bytes=value) for value in _parameters(values) if len(value) == _UUID_BYTES}
             self._claimers.setdefault(connection.pid, set()).update(names)
@@ -93,6 +95,7 @@ class SwapProxy(DatabaseProxy):
         write = write_of(sql)
         if write == "COMMIT":
             writes = self._transactions.pop(connection, [])
+            self._moving = self._coming.pop(connection, "")
             return f"COMMIT {', '.join(sorted(set(writes)))}" if writes else ""
         if write and connection in self._transactions:
             self._transactions[connection].append(write)
@@ -103,10 +106,14 @@ class SwapProxy(DatabaseProxy):
         step, write = super()._key(connection)
         if step != "worker":
             return step, write
-        if write == _WAKES or any(table in write for table in _REPORTS):
-            return REPORTS, write
-        # A worker that has just come goes on where the one before it was.
-        return self._steps.get(connection.pid, self._last_step), write
+        reports = write == _WAKES or any(table in write for table in _REPORTS)
+        return (REPORTS if reports else self._step), write
+
+    def _goes_wrong_after(self, connection: _Connection) -> bool:
+        wrong = super()._goes_wrong_after(connection)
+        if connection.write.startswith("COMMIT") and self._moving:
+            self._step, self._moving = self._moving, ""
+        return wrong
 
     def _fault_at(self, point: Point) -> Fault | None:
         fault = self._faults.get(point)

@@ -38,7 +38,7 @@ async def test_a_swap_survives_the_death_of_every_process_that_ran_it(
     swap = await world.order(device.card.eid, partner)
     process, begun, kills = await Runner.started(database, material, LEASE_SECONDS), 0, 0
     try:
-        async with asyncio.timeout(120):
+        async with asyncio.timeout(400):
             while (await world.read(swap))[0].ended_at is None:
                 lines = await world.smdp.tables.fetchval("SELECT count(*) FROM swap_steps")
                 if lines > begun:

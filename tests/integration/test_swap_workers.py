@@ -22,7 +22,7 @@ from tests.swap_stage import ACCOUNT, INVENTORY, Operator, RealSeconds, SimLine,
 
 PROCESSES, PARTNERS, EACH = 2, 4, 2
 LONG_LEASE, SHORT_LEASE = 60.0, 2.0
-GUARD_SECONDS = 120.0
+GUARD_SECONDS = 400.0
 
 
 @pytest.fixture(scope="module")

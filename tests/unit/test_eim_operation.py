@@ -42,7 +42,10 @@ def test_what_was_handed_over_cannot_be_withdrawn() -> None:
 
 def test_what_was_handed_over_ends_by_the_card_or_the_clock_alone() -> None:
     leaving = {event for state, event in operation.TRANSITIONS if state is OperationState.SENT}
-    assert leaving == CARDS_WORD | {OperationEvent.EXPIRE}
+    # What is abandoned is waited for no longer, as what has run out of time: the card's word still counts.
+    assert leaving == CARDS_WORD | {OperationEvent.EXPIRE, OperationEvent.ABANDON}
+    abandoned = operation.after(OperationState.SENT, OperationEvent.ABANDON)
+    assert abandoned is operation.after(OperationState.SENT, OperationEvent.EXPIRE)
 
 
 def test_every_state_can_be_reached_and_every_event_has_a_step() -> None:

@@ -15,7 +15,6 @@ from sqlalchemy import (
     ColumnElement,
     DateTime,
     Integer,
-    Table,
     Text,
     Uuid,
     bindparam,
@@ -28,17 +27,13 @@ from sqlalchemy import (
     select,
     update,
 )
-from sqlalchemy.dialects.postgresql import aggregate_order_by
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from rsp.identifiers import Eid, Iccid
-from store.claims import claim
 from store.compiled import compiled
 from store.pool import Connection, Pool
+from store.swap_claims import CLAIM_DUE
 from store.swap_rows import (
-    ACTIONS,
-    LEDGER,
-    TIMELINE,
     action_from,
     entry_from,
     history_from,
@@ -49,7 +44,7 @@ from store.swap_rows import (
 from store.swap_tables import swap_actions, swap_events, swap_steps, swaps
 from swap.ports import SwapRunning, TransitionLost
 from swap.record import Action, Advance, Change, Claimed, Entry, Filter, History, NewSwap, Swap, Told
-from swap.swap import UNDOABLE, SwapState
+from swap.swap import SwapState
 
 _RUNNING = "uq_swaps_running"
 _MOMENT = DateTime(timezone=True)
@@ -126,48 +121,6 @@ _OWNER = compiled(
     .where(swaps.c.tenant_id == _TENANT, swaps.c.eid == _EID, swaps.c.iccid == bindparam("iccid", type_=Text))
     .order_by(swaps.c.id.desc())
     .limit(1)
-)
-_claimed = claim(
-    swaps,
-    select(swaps.c.id).where(swaps.c.ended_at.is_(None), swaps.c.due_at <= _NOW),
-    (swaps.c.due_at, swaps.c.id),
-    claimed_by=bindparam("worker", type_=Uuid),
-).cte("claimed")
-# What is to be undone before it began is not begun: `swap.saga` asks the same of the swap and the same time.
-_wants_out = _claimed.c.state.in_([state.value for state in UNDOABLE]) & (
-    _claimed.c.cancel_requested | (_claimed.c.deadline_at <= _NOW)
-)
-_begun = (
-    upsert(swap_steps)
-    .from_select(
-        ["tenant_id", "swap_id", "step", "attempt", "key", "started_at"],
-        select(
-            _claimed.c.tenant_id,
-            _claimed.c.id,
-            _claimed.c.step,
-            _claimed.c.attempt,
-            func.concat("swap-", _claimed.c.id, "-", _claimed.c.step, "-", _claimed.c.attempt),
-            _NOW,
-        ).where(~_wants_out),
-    )
-    .on_conflict_do_nothing()
-    .cte("begun")
-)
-
-
-def _of_claimed(table: Table, order: str, *names: str) -> ColumnElement[Any]:
-    """The lines of a claimed swap in one value, so that they come along with it."""
-    lines = func.json_agg(aggregate_order_by(func.json_build_array(*(table.c[name] for name in names)), table.c[order]))
-    return select(func.coalesce(lines, "[]")).where(table.c.swap_id == _claimed.c.id).scalar_subquery()
-
-
-_CLAIM = compiled(
-    select(
-        *_claimed.c,
-        _of_claimed(swap_steps, "id", *LEDGER).label("ledger"),
-        _of_claimed(swap_events, "id", *TIMELINE).label("timeline"),
-        _of_claimed(swap_actions, "number", *ACTIONS).label("actions"),
-    ).add_cte(_begun)
 )
 # Earlier than it was, even where it was due already: that is how the runner of a step sees that it was woken meanwhile.
 WAKE = (
@@ -339,7 +292,7 @@ class Swaps:
 
     async def claim_due(self, now: datetime, most: int, lease_seconds: float) -> list[Claimed]:
         """Take up to `most` swaps that are due for `lease_seconds`, and begin their steps; no two callers get one."""
-        rows = await self._pool.fetch(_CLAIM, now=now, most=most, lease_seconds=lease_seconds, worker=self._worker)
+        rows = await self._pool.fetch(CLAIM_DUE, now=now, most=most, lease_seconds=lease_seconds, worker=self._worker)
         return [Claimed(swap=swap_from(row), history=history_from(row)) for row in rows]
 
     async def wake(self, eids: Collection[Eid], now: datetime) -> None:

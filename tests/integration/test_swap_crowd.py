@@ -13,6 +13,7 @@ from simulator.issuer import EumIssuer
 from store import eim_operations, eim_results, swaps
 from store.compiled import Statement
 from store.pool import open_pool
+from store.swap_claims import CLAIM_DUE
 from swap.swap import STATE_OF, StepName
 from tests.protocol_stage import Material
 from tools import crowd
@@ -30,7 +31,7 @@ def eids(material: Material) -> list[Eid]:
 def _asked(eid: str) -> list[tuple[Statement, dict[str, Any]]]:
     worker = "00000000-0000-0000-0000-000000000001"
     return [
-        (swaps._CLAIM, {"now": NOW, "most": 1, "lease_seconds": 1.0, "worker": worker}),
+        (CLAIM_DUE, {"now": NOW, "most": 1, "lease_seconds": 1.0, "worker": worker}),
         (swaps._OF_ESIM, {"eid": eid}),
         (swaps._WAKE, {"eids": [eid], "now": NOW}),
         (eim_operations._POLL, {"eid": eid, "now": NOW, "rplmn": None, "cause": None}),

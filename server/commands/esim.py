@@ -11,7 +11,7 @@ import typer
 app = typer.Typer(no_args_is_help=True, help="eSIMs and what they are asked to do.")
 
 COLUMNS = ("eid", "enterpriseId", "lastContactAt", "lastNetwork", "profiles")
-OPERATION = ("id", "kind", "state", "iccid", "resultCode", "detail", "createdAt", "endedAt")
+OPERATION = ("id", "kind", "state", "iccid", "resultCode", "detail", "deviceSays", "createdAt", "endedAt")
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 Filter = Annotated[list[str] | None, typer.Option("--filter", help="member=value, repeatable.")]
 Enterprise = Annotated[int | None, typer.Option(help="Id of the enterprise, where the key is not its own.")]
@@ -111,7 +111,7 @@ def withdraw(
     enterprise: Enterprise = None,
     as_json: AsJson = False,
 ) -> None:
-    """Withdraw an operation the device has not fetched.
+    """Withdraw an operation the device has not fetched, or a download it says it could not do.
 
     Example: smdp esim withdraw 89049032123451234512345678901224 11
     """

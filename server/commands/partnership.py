@@ -67,6 +67,36 @@ def show(partnership_id: Id, *, as_json: AsJson = False) -> None:
 
 
 @app.command()
+def change(  # noqa: PLR0913 -- one parameter an option
+    partnership_id: Id,
+    *,
+    model: Annotated[str | None, typer.Option(help="handover or resale.")] = None,
+    account: Annotated[str | None, typer.Option(help="With both plans: the enterprise's account there.")] = None,
+    rate_plan: Annotated[str | None, typer.Option(help="Its rate plan there.")] = None,
+    communication_plan: Annotated[str | None, typer.Option(help="Its communication plan there.")] = None,
+    territory: Annotated[list[str] | None, typer.Option(help="A country code (MCC), repeatable.")] = None,
+    everywhere: Annotated[bool, typer.Option("--everywhere", help="In all countries.")] = False,
+    enterprise_may_order: Annotated[
+        bool | None, typer.Option(help="Resale: whether the enterprise may order swaps, too.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Change the terms; those of one side hold once the other agrees again. Plans are replaced as a whole.
+
+    Example: smdp partnership change 4 --territory 242 --territory 244
+    """
+    from server.api_client import client, given, show
+
+    names = (account, rate_plan, communication_plan)
+    if any(name is not None for name in names) and None in names:
+        raise typer.BadParameter("give --account, --rate-plan and --communication-plan together")
+    plans = None if None in names else dict(zip(("account", "ratePlan", "communicationPlan"), names, strict=True))
+    where = [] if everywhere else territory
+    body = given(model=model, plans=plans, territory=where, enterpriseMayOrder=enterprise_may_order)
+    show(client().patch(f"/v1/partnerships/{partnership_id}", body), COLUMNS, as_json=as_json)
+
+
+@app.command()
 def agree(
     partnership_id: Id,
     *,

@@ -49,6 +49,14 @@ def test_a_partnership_is_set_up_from_nothing_by_commands(command: Command) -> N
     words = ("--enterprise", str(enterprise["id"]), "--partner", str(partner["id"]), "--territory", "242")
     partnership = command("partnership", "add", *words)
     assert partnership["active"]
+    terms = ("--account", "2", "--rate-plan", "flat", "--communication-plan", "data", "--territory", "244")
+    partnership = command("partnership", "change", str(partnership["id"]), *terms)
+    assert (partnership["territory"], partnership["plans"]) == (
+        ["244"],
+        {"account": "2", "ratePlan": "flat", "communicationPlan": "data"},
+    )
+    partnership = command("partnership", "change", str(partnership["id"]), "--everywhere")
+    assert (partnership["territory"], partnership["plans"]["account"]) == ([], "2")
     key = command("key", "create", "--kind", "enterprise", "--principal", str(enterprise["id"]))
     assert command("esim", "list", api_key=key["token"]) == {"items": [], "next": None}
     assert command("partnership", "list")["items"] == [partnership]

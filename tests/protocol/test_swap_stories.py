@@ -157,6 +157,20 @@ async def test_a_cancellation_that_the_enable_has_overtaken_changes_nothing(worl
         await world.swaps.desk.decide(world.tenant_id, swap.id, 1, "ended", "test")
 
 
+async def test_past_its_pivot_a_swap_is_cancelled_no_more(world: SwapStage) -> None:
+    partner = await world.partner("partner")
+    iccid = await world.stocked(partner)
+    device = await world.device()
+    device.network._on_session = lambda iccid: None  # so that it stays in `verifying`
+    swap = await world.order(device.card.eid, partner)
+    await world.until(swap, device, "verifying")
+    with pytest.raises(TooLate, match="can be cancelled no more"):
+        await world.swaps.desk.cancel(world.tenant_id, swap.id, "test")
+    partner.book.session_starts(iccid)
+    ended = await world.until(swap, device)
+    assert (ended.state, ended.cancel_requested) == ("completed", False)
+
+
 async def test_a_lost_acknowledgement_rolls_back_after_the_result_had_come(world: SwapStage) -> None:
     partner = await world.partner("partner")
     iccid = await world.stocked(partner)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from alembic import op
 
-revision = "0009"
-down_revision = "0008"
+revision = "0010"
+down_revision = "0009"
 
 _COLUMNS = "ALTER TABLE esim_operations ADD COLUMN hearsay TEXT DEFAULT '' NOT NULL, ADD COLUMN heard_at timestamptz"
 _BESIDE = """

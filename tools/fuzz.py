@@ -9,16 +9,15 @@ import logging
 import sys
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import structlog
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from tests.fuzz.over_http import NAMES as HTTP_NAMES
-from tests.fuzz.over_http import run_all as run_over_http
-from tests.fuzz.running import Finding, Report, digest, run
-from tests.fuzz.targets import TARGETS
+if TYPE_CHECKING:
+    from tests.fuzz.running import Finding, Report
 
 _DESCRIPTION = """Feeds broken messages to every reader of bytes from outside, in this process, and over TLS to every
 interface of a server with PostgreSQL. A reader may return or raise its declared error; a server may answer anything
@@ -35,6 +34,14 @@ def main() -> None:
     """Parse arguments, run, report."""
     arguments = _arguments()
     console = Console(stderr=True)
+    if arguments.guided:
+        from tests.fuzz.guided import run_guided
+
+        run_guided((arguments.target or ["tlv"])[0], arguments.inputs, arguments.seed)
+        return
+    from tests.fuzz.over_http import NAMES as HTTP_NAMES
+    from tests.fuzz.targets import TARGETS
+
     names = [target.name for target in TARGETS] + list(HTTP_NAMES)
     if arguments.list:
         print("\n".join(names))
@@ -43,11 +50,6 @@ def main() -> None:
     if unknown := [name for name in chosen if name not in names]:
         console.print(f"there is no target {unknown[0]}: --list shows them")
         sys.exit(2)
-    if arguments.guided:
-        from tests.fuzz.guided import run_guided
-
-        run_guided(next(target for target in TARGETS if target.name == chosen[0]), arguments.inputs, arguments.seed)
-        return
     # What a server logs about broken requests is not what is looked for here.
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     reports = _run(chosen, arguments, console)
@@ -77,8 +79,13 @@ def _arguments() -> argparse.Namespace:
 
 def _run(chosen: list[str], arguments: argparse.Namespace, console: Console) -> list[Report]:
     """A server takes a twentieth of what a reader takes: its inputs cost that much more."""
+    from tests.fuzz.over_http import NAMES as HTTP_NAMES
+    from tests.fuzz.over_http import run_all as run_over_http
+    from tests.fuzz.running import run
+    from tests.fuzz.targets import TARGETS
+
     weights = {name: 1 if name in HTTP_NAMES else 20 for name in chosen}
-    shares = {name: max(1, arguments.inputs * weight // sum(weights.values())) for name, weight in weights.items()}
+    shares = {name: -(-arguments.inputs * weight // sum(weights.values())) for name, weight in weights.items()}
     columns = TextColumn("{task.description:20}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
     reports = []
     with Progress(*columns, console=console) as progress:
@@ -96,6 +103,8 @@ def _run(chosen: list[str], arguments: argparse.Namespace, console: Console) -> 
 
 
 def _write(reports: list[Report], folder: Path) -> None:
+    from tests.fuzz.running import digest
+
     for finding in (finding for report in reports for finding in report.findings):
         place = folder / finding.target
         place.mkdir(parents=True, exist_ok=True)
@@ -108,6 +117,8 @@ def _shown(report: Report) -> dict[str, object]:
 
 
 def _line(finding: Finding) -> dict[str, object]:
+    from tests.fuzz.running import digest
+
     return {"number": finding.number, "file": f"{finding.target}/{digest(finding.data)}", "what": finding.what}
 
 
@@ -120,7 +131,7 @@ def _print(reports: list[Report]) -> None:
     console = Console()
     console.print(table)
     for finding in (finding for report in reports for finding in report.findings):
-        console.print(f"{finding.target} {digest(finding.data)}: {finding.what}", markup=False)
+        console.print(f"{_line(finding)['file']}: {finding.what}", markup=False)
 
 
 if __name__ == "__main__":

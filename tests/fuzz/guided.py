@@ -6,27 +6,31 @@ import contextlib
 import tempfile
 from pathlib import Path
 
-from tests.fuzz.running import PATIENCE
-from tests.fuzz.target import Target
+_PATIENCE_SECONDS = 10
+_WATCHED = ("rsp", "crypto", "es2plus", "es9plus", "api", "carriers", "transport", "simulator")
+"""Packages whose code is followed."""
 
 
-def run_guided(target: Target, runs: int, seed: int) -> None:
-    """Search from the corpus of `target`. The process ends with the search, at the first finding or after `runs`."""
+def run_guided(name: str, runs: int, seed: int) -> None:
+    """Search from the corpus of the target `name`. The process ends with the search, at a finding or after `runs`.
+
+    Call it before anything of the project is imported: what is imported already is not followed.
+    """
     import atheris
+
+    with atheris.instrument_imports(include=list(_WATCHED)):
+        from tests.fuzz.targets import TARGETS
+
+    target = next(target for target in TARGETS if target.name == name)
 
     def one(data: bytes) -> None:
         with contextlib.suppress(*target.raises):
             target.call(data)
 
-    atheris.instrument_all()
-    arguments = (f"-runs={runs}", f"-seed={seed}", f"-timeout={PATIENCE:.0f}", "-max_len=16384", "-rss_limit_mb=2048")
-    atheris.Setup(["fuzz", *arguments, _copied(target)], one)
-    atheris.Fuzz()
-
-
-def _copied(target: Target) -> str:
-    """The corpus in a folder of its own: the search writes what it learns beside it."""
     folder = Path(tempfile.mkdtemp(prefix="smdp-guided-"))
+    # The search writes what it learns beside what it starts from.
     for number, data in enumerate(target.corpus):
         (folder / f"{number:03d}").write_bytes(data)
-    return str(folder)
+    limits = f"-timeout={_PATIENCE_SECONDS}", "-max_len=16384", "-rss_limit_mb=2048", "-print_final_stats=1"
+    atheris.Setup(["fuzz", f"-runs={runs}", f"-seed={seed}", *limits, str(folder)], one)
+    atheris.Fuzz()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from rsp import tlv
 from rsp.es10 import DeviceInfo, EuiccInfo2
 from rsp.identifiers import Eid
 from rsp.status import Status
@@ -13,6 +14,10 @@ from smdp.policy import DeviceRules
 from smdp.ports import ProfileFacts
 
 _IMEI_DIGITS = 14
+_TEST_PROFILE_SUPPORT = 3
+"""Bit of RspCapability."""
+_PROFILE_CLASS = 0x95
+_CLASS_TEST = b"\x95\x01\x00"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,10 +73,20 @@ def _profiles_needs(profile: ProfileFacts, info: EuiccInfo2) -> Iterator[tuple[S
     # An eUICC that announces nothing at all says nothing.
     if info.uicc_capability and (missing := profile.services - info.uicc_capability):
         yield Status.NOT_ELIGIBLE, f"The profile needs a service the eUICC lacks (UICCCapability {_listed(missing)})."
+    if _is_test(profile.metadata) and _TEST_PROFILE_SUPPORT not in info.rsp_capability:
+        yield Status.NOT_ELIGIBLE, "This is a test profile, and the eUICC takes none."
     if info.forbidden_policy_rules & profile.policy_rules:
         yield Status.NOT_ELIGIBLE, "The eUICC forbids a policy rule of this profile."
     if info.free_memory is not None and info.free_memory < profile.size:
         yield Status.INSUFFICIENT_MEMORY, f"{profile.size} bytes are needed, {info.free_memory} are free."
+
+
+def _is_test(metadata: bytes) -> bool:
+    """Whether profileClass is test. The members are looked at only where the bytes occur at all."""
+    if _CLASS_TEST not in metadata:
+        return False
+    stated = tlv.read(metadata).members().get(_PROFILE_CLASS)
+    return stated is not None and stated.raw == _CLASS_TEST
 
 
 def _understood(info: EuiccInfo2) -> tuple[int, int]:

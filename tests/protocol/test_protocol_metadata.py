@@ -148,6 +148,30 @@ async def test_a_test_profile_goes_to_a_card_that_takes_them(stage: Stage) -> No
     assert tlv.read(shown(trial)).members()[0x95].value == b"\x00"
 
 
+@conforms(
+    "SGP.22 3.1.3",
+    "a test profile is not eligible for an eUICC without testProfileSupport",
+    Status.NOT_ELIGIBLE,
+    function="authenticateClient",
+    where="smdp/device_rules.py",
+)
+async def test_a_test_profile_is_no_download_for_a_card_that_takes_none(stage: Stage) -> None:
+    offer = replace(PLAIN, profile_class=ProfileClass.TEST)
+    ordered = await stage.order_again(await stage.stock(await stage.operator(), offer=offer))
+    card = stage.card(properties=EuiccProperties(rsp_capability=(0,)))
+    with refuses(Status.NOT_ELIGIBLE):
+        await attempt(stage, card, ordered.matching_id).begun()
+    seen = await stage.seen(ordered)
+    assert (seen.order, seen.downloads, seen.told) == ("released", 0, ((1, "NOT_ELIGIBLE"),))
+
+
+async def test_bytes_like_those_of_the_test_class_make_no_test_profile(stage: Stage) -> None:
+    card = stage.card(properties=EuiccProperties(rsp_capability=(0,)))
+    other = vendor_data(0xBF23, [VendorData(oid="2.999.10", data=tlv.wrap(0x04, b"\x95\x01\x00"))])
+    trial = await offered(stage, card, replace(PLAIN, other_data=other))
+    assert b"\x95\x01\x00" in shown(trial)
+
+
 async def test_rule_that_no_line_of_the_card_allows_fails_the_installation(stage: Stage) -> None:
     offer = replace(PLAIN, owner=OWNER, policy_rules=frozenset({PolicyRule.PPR2_DELETION_NOT_ALLOWED}))
     ordered = await stage.order_again(await stage.stock(await stage.operator(), offer=offer))

@@ -263,8 +263,8 @@ def _stock_gate(facts: Facts, way: Way) -> Gate | None:
     if way is not Way.FULL:
         return None
     if facts.target.stock is None or not facts.target.inventory_account:
-        text = f"{facts.target.name} has no stock of profiles here, or no inventory account: register them"
-        return Gate(missing=Missing.STOCK, text=text)
+        text = f"{facts.target.name} has no profiles here or at an SM-DP+ of its own, or no inventory account"
+        return Gate(missing=Missing.STOCK, text=f"{text}: register them")
     if not facts.in_stock:
         text = f"no profile {facts.target.stock.profile_type} of {facts.target.name} is left in stock: add some"
         return Gate(missing=Missing.STOCK, text=text)

@@ -113,6 +113,10 @@ class OperatorClient:
         """Make a confirmed order downloadable."""
         await self._call("releaseProfile", {"iccid": iccid.to_json()}, call_id)
 
+    async def recover_profile(self, iccid: Iccid, profile_status: str, *, call_id: str | None = None) -> None:
+        """Open a failed order again, or give its profile back: a function of vendors, not of the standard."""
+        await self._call("recoverProfile", {"iccid": iccid.to_json(), "profileStatus": profile_status}, call_id)
+
     async def _call(
         self,
         function: str,

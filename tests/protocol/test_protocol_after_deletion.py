@@ -21,6 +21,7 @@ from smdp.returning import Returning
 from smdp.shelf import Shelf
 from store.downloads import Downloads
 from store.ordering import Orderings
+from tests.conformance import conforms
 from tests.protocol_attempt import attempt
 from tests.protocol_stage import NAME, Ordered, Stage, installed_on, refuses
 from tests.signed_events import event
@@ -188,6 +189,12 @@ async def test_deletion_before_its_installation_is_known_waits_for_it(stage: Sta
     assert await points(stage, ordered) == [1, 3, 4, 1003]
 
 
+@conforms(
+    "SGP.22 3.5",
+    "a late notification of deletion concerns the installation before it",
+    function="handleNotification",
+    where="smdp/card_reports.py",
+)
 @pytest.mark.parametrize("rule", ["reuse", "stock"])
 async def test_late_deletion_of_an_earlier_installation_frees_no_newer_one(stage: Stage, rule: str) -> None:
     """The same card installs, deletes (reported late) and installs again under an order of its own."""
@@ -306,6 +313,13 @@ async def expire(stage: Stage) -> int:
     return await Expiry(Downloads(stage.pool), stage.clock.now).expire_due(100)
 
 
+@conforms(
+    "SGP.22 5.3.5",
+    "an order expires without a device, too, and is told",
+    Status.ORDER_EXPIRED,
+    function="handleDownloadProgressInfo",
+    where="smdp/expiry.py",
+)
 async def test_orders_past_their_time_fail_without_a_device_and_are_told_once(stage: Stage) -> None:
     owner = await stage.operator(order_days=7)
     short, usual = await stage.order(tenant_id=owner), await stage.order()

@@ -11,6 +11,7 @@ from simulator import ecc
 from simulator.card import Card
 from simulator.lpa_messages import CancelReason
 from simulator.misbehaviour import Misbehaviour
+from tests.conformance import conforms
 from tests.protocol_attempt import Attempt, attempt
 from tests.protocol_stage import Ordered, Seen, Stage, installed_on, refuses
 
@@ -50,6 +51,17 @@ def seen_after(card: Card, *, delivered: bool, reason: CancelReason) -> Seen:
     return Seen(order=order, eid=str(card.eid), downloads=1, sealed=sealed, told=told, sessions=(("ended", None),))
 
 
+@conforms(
+    "SGP.22 5.3.5",
+    "a terminal CancelSession is told with the code of its reason",
+    Status.END_USER_REJECTED,
+    Status.PPR_NOT_ALLOWED,
+    Status.METADATA_MISMATCH,
+    Status.BPP_EXECUTION_ERROR,
+    Status.EXECUTION_ERROR,
+    function="handleDownloadProgressInfo",
+    where="smdp/cancellation.py",
+)
 @pytest.mark.parametrize("reason", list(CancelReason))
 @pytest.mark.parametrize("delivered", [False, True], ids=["before-package", "after-package"])
 async def test_reason_decides_what_becomes_of_the_order(

@@ -14,6 +14,7 @@ from simulator.lpa_messages import notifications as listed
 from simulator.notifications import Event
 from smdp.progress import NotificationPoint
 from tests import protocol_peers as peers
+from tests.conformance import conforms
 from tests.protocol_attempt import Attempt, attempt
 from tests.protocol_stage import NAME, Ordered, Stage, installed_on
 from tests.signed_events import event
@@ -99,6 +100,12 @@ async def test_event_without_iccid_is_verified_and_kept(
     assert await stage.seen(ordered) == before
 
 
+@conforms(
+    "SGP.22 3.5",
+    "sequence number 0 of two cards are two notifications",
+    function="handleNotification",
+    where="store/inbox.py",
+)
 async def test_two_cards_may_both_send_number_zero(stage: Stage) -> None:
     raws, reports = [], []
     for _ in range(2):
@@ -136,6 +143,12 @@ async def test_same_event_again_is_a_duplicate_and_another_cards_same_number_is_
     assert outcomes[2:] == [("enabled", True), ("enabled", True), ("duplicate", True)]
 
 
+@conforms(
+    "SGP.22 3.5",
+    "duplicates are known after verification only",
+    function="handleNotification",
+    where="smdp/notification.py",
+)
 async def test_event_with_a_wrong_signature_does_not_take_the_place_of_the_right_one(
     stage: Stage, card: Card, ordered: Ordered, trial: Attempt
 ) -> None:

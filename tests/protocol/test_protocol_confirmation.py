@@ -11,12 +11,24 @@ from rsp.status import Status
 from simulator import ecc
 from simulator.card import Card
 from simulator.lpa_messages import hashed_confirmation_code
+from smdp.binding import Protection
+from smdp.policy import Policy
+from tests.conformance import conforms
 from tests.protocol_attempt import Attempt, attempt
-from tests.protocol_stage import Ordered, Seen, Stage, installed_on, refuses
+from tests.protocol_stage import NAME, Ordered, Seen, Stage, installed_on, refuses
 
 CODE = "4711"
 WRONG = ["1111", "2222", "3333"]
 WITH_CODE = ("key", "confirmation")
+
+
+@pytest.fixture
+def policy(request: pytest.FixtureRequest) -> Policy:
+    """With the packages' own keys, unless a test asks for another way to protect them."""
+    return Policy(server_names=(NAME,), protection=getattr(request, "param", Protection.PPK))
+
+
+BOTH_KEY_MODES = pytest.mark.parametrize("policy", list(Protection), indirect=True)
 
 
 @pytest.fixture
@@ -49,6 +61,7 @@ def signed_again(trial: Attempt, signed: bytes) -> bytes:
     return tlv.wrap(0xBF21, tlv.wrap(0xA0, signed, ecc.sign(key, signed, trial.authenticated.smdp_signature2)))
 
 
+@BOTH_KEY_MODES
 async def test_right_code_at_once(stage: Stage, card: Card, ordered: Ordered) -> None:
     assert (await attempt(stage, card, ordered.matching_id).installed(CODE)).succeeded
     assert await stage.seen(ordered) == Seen(
@@ -67,6 +80,13 @@ async def test_signed_part_asks_for_the_code(stage: Stage, trial: Attempt) -> No
     assert members[0x01].value == b"\xff"
 
 
+@conforms(
+    "SGP.22 5.3.5",
+    "a wrong confirmation code is told at point 2",
+    Status.CONFIRMATION_CODE_REFUSED,
+    function="handleDownloadProgressInfo",
+    where="smdp/delivery.py",
+)
 async def test_wrong_code_is_counted_told_and_leaves_order_and_session_usable(
     stage: Stage, card: Card, ordered: Ordered, trial: Attempt
 ) -> None:
@@ -94,6 +114,7 @@ async def test_wrong_code_in_the_same_bytes_is_counted_once(
     assert seen.told == ((1, ""), (2, "CONFIRMATION_CODE_REFUSED"))
 
 
+@BOTH_KEY_MODES
 async def test_right_code_after_a_wrong_one_in_the_same_session(
     stage: Stage, card: Card, ordered: Ordered, trial: Attempt
 ) -> None:
@@ -122,6 +143,13 @@ async def test_lost_answer_to_the_right_code_after_a_wrong_one_is_given_again(tr
     assert await trial.deliver(message=trial.sent["deliver"]) == bpp
 
 
+@conforms(
+    "SGP.22 5.3.5",
+    "confirmation attempts exceeded are told at point 2 and end the order",
+    Status.CONFIRMATION_CODE_RETRIES_EXCEEDED,
+    function="handleDownloadProgressInfo",
+    where="smdp/delivery.py",
+)
 async def test_last_wrong_code_ends_order_and_session(
     stage: Stage, card: Card, ordered: Ordered, trial: Attempt
 ) -> None:
@@ -150,6 +178,12 @@ async def test_last_wrong_code_ends_order_and_session(
     assert installed_on(card) == {}
 
 
+@conforms(
+    "SGP.22 5.6.2",
+    "wrong codes are counted per order, across sessions",
+    function="getBoundProfilePackage",
+    where="smdp/delivery.py",
+)
 async def test_wrong_codes_are_counted_over_sessions(stage: Stage, card: Card, ordered: Ordered) -> None:
     for wrong, status in zip(
         WRONG,
@@ -196,6 +230,12 @@ async def test_code_of_no_length_counts_as_missing(stage: Stage, ordered: Ordere
     assert (await stage.seen(ordered)).codes == 0
 
 
+@conforms(
+    "SGP.22 5.6.2",
+    "a hash of no length is accepted where no code is asked for",
+    function="getBoundProfilePackage",
+    where="smdp/delivery.py",
+)
 @pytest.mark.parametrize("hash_cc", [b"", hashlib.sha256(b"anything").digest()])
 async def test_code_that_nobody_asked_for_is_passed_over(stage: Stage, card: Card, hash_cc: bytes) -> None:
     ordered = await stage.order()

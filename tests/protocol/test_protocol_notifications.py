@@ -14,6 +14,7 @@ from simulator.card import Card
 from simulator.lpa_messages import CancelReason, InstallationResult
 from simulator.misbehaviour import Misbehaviour
 from smdp.ordering import FinalProfileStatus
+from tests.conformance import conforms
 from tests.protocol_attempt import Attempt, attempt
 from tests.protocol_stage import Ordered, Seen, Stage, decoded, installed_on, refuses
 
@@ -76,6 +77,13 @@ async def test_first_report_of_a_card_has_number_zero(stage: Stage, trial: Attem
     assert (row["seq_number"], row["eid"], row["transaction_id"]) == (0, str(trial.card.eid), trial.id.value)
 
 
+@conforms(
+    "SGP.22 5.6.4",
+    "a temporary error leaves the order open, and its owner gets the card's data",
+    Status.BPP_EXECUTION_ERROR,
+    function="handleNotification",
+    where="smdp/card_reports.py",
+)
 @pytest.mark.parametrize("fault", [Misbehaviour.FAIL_INSTALL_MEMORY, Misbehaviour.FAIL_INSTALL_INTERRUPTED])
 async def test_temporary_error_leaves_the_order_open_for_another_attempt(
     stage: Stage, card: Card, ordered: Ordered, trial: Attempt, fault: Misbehaviour
@@ -187,6 +195,9 @@ async def test_owner_of_a_cancelled_order_is_told_that_its_profile_is_on_a_card_
     ] == "The order was cancelled, and the profile is on this card."
 
 
+@conforms(
+    "SGP.22 3.5", "a report that comes weeks late counts", function="handleNotification", where="smdp/notification.py"
+)
 @pytest.mark.parametrize("weeks", [1, 8, 52])
 async def test_report_that_comes_weeks_late_counts(
     stage: Stage, card: Card, ordered: Ordered, trial: Attempt, weeks: int
@@ -198,6 +209,9 @@ async def test_report_that_comes_weeks_late_counts(
     assert (seen.order, seen.sealed, seen.told) == ("installed", (), COMPLETE)
 
 
+@conforms(
+    "SGP.22 3.5", "a repeated report has no second consequence", function="handleNotification", where="store/inbox.py"
+)
 async def test_same_report_again_is_a_duplicate_and_told_once(stage: Stage, ordered: Ordered, trial: Attempt) -> None:
     result = await trial.installed()
     before = await stage.seen(ordered)

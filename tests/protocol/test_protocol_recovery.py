@@ -12,6 +12,7 @@ from simulator.lpa_messages import CancelReason
 from simulator.misbehaviour import Misbehaviour
 from smdp.recovery import Target, VendorFunctions
 from store.ordering import Orderings
+from tests.conformance import conforms
 from tests.protocol_attempt import attempt
 from tests.protocol_stage import START, Ordered, Seen, Stage, installed_on, refuses
 
@@ -32,6 +33,12 @@ async def rejected(stage: Stage, card: Card, ordered: Ordered, code: str | None 
     await trial.cancel(CancelReason.END_USER_REJECTION)
 
 
+@conforms(
+    "vendor",
+    "recoverProfile opens a failed order under the same MatchingID",
+    function="recoverProfile",
+    where="smdp/recovery.py",
+)
 async def test_same_activation_code_works_again_after_a_rejection(stage: Stage, vendor: VendorFunctions) -> None:
     card, ordered = stage.card(), await stage.order(code="4711", matching_id="TOKEN-1")
     await rejected(stage, card, ordered, "4711")

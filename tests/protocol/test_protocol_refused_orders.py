@@ -10,6 +10,7 @@ from simulator.card import Card
 from simulator.euicc_info import EuiccProperties
 from simulator.lpa_messages import CancelReason
 from smdp.ordering import ConfirmOrder, DownloadOrder
+from tests.conformance import conforms
 from tests.protocol_attempt import attempt
 from tests.protocol_stage import Ordered, Seen, Stage, refuses
 
@@ -113,6 +114,13 @@ async def test_cancelled_order_is_not_found(stage: Stage, ordered: Ordered) -> N
     await refused_order(stage, stage.card(), ordered.matching_id, Status.MATCHING_ID_REFUSED)
 
 
+@conforms(
+    "SGP.22 5.3.5",
+    "an expired order is told at point 1",
+    Status.ORDER_EXPIRED,
+    function="handleDownloadProgressInfo",
+    where="smdp/eligibility.py",
+)
 async def test_expired_order_is_refused_ended_and_told(stage: Stage, ordered: Ordered) -> None:
     stage.clock.advance(days=90)
     await refused_order(stage, stage.card(), ordered.matching_id, Status.ORDER_EXPIRED)
@@ -124,6 +132,13 @@ async def test_order_is_good_until_its_last_moment(stage: Stage, ordered: Ordere
     assert (await attempt(stage, stage.card(), ordered.matching_id).installed()).succeeded
 
 
+@conforms(
+    "SGP.22 5.3.5",
+    "download attempts exceeded are told at point 1 and end the order",
+    Status.DOWNLOAD_ATTEMPTS_EXCEEDED,
+    function="handleDownloadProgressInfo",
+    where="smdp/eligibility.py",
+)
 async def test_attempts_used_up_end_the_order_and_are_told(stage: Stage) -> None:
     card, ordered = stage.card(), await stage.order(tenant_id=await stage.operator(download_attempts=2))
     for _ in range(2):

@@ -12,14 +12,18 @@ from rsp.status import Status
 from simulator.card import Card
 from simulator.lpa_messages import CancelReason
 from simulator.misbehaviour import Misbehaviour
+from simulator.notifications import Event
 from simulator.smds import Trouble
 from simulator.smds_book import Registered
 from smdp.event import TRANSITIONS as EVENT_STEPS
 from smdp.event import EventState, EventStep, ImpossibleTransition, after, before
+from smdp.expiry import Expiry
 from smdp.ordering import FinalProfileStatus
+from store.downloads import Downloads
 from tests.conformance import conforms
 from tests.protocol_attempt import attempt
 from tests.protocol_stage import NAME, Clock, Material, Ordered, refuses
+from tests.signed_events import event
 from tests.smds_stage import EventStage
 
 
@@ -73,6 +77,11 @@ async def out_of_time_in_the_session(at: EventStage, ordered: Ordered, card: Car
         await trial.deliver(CODE)
 
 
+async def out_of_time_unseen(at: EventStage, ordered: Ordered, card: Card) -> None:
+    at.stage.clock.advance(days=91)
+    assert await Expiry(Downloads(at.stage.pool), at.stage.clock.now).expire_due(10) == 1
+
+
 async def out_of_attempts(at: EventStage, ordered: Ordered, card: Card) -> None:
     for _ in range(at.stage.policy.download_attempts):
         await attempt(at.stage, card, ordered.matching_id).begun()
@@ -99,6 +108,7 @@ ENDS = [
         (failed_on_the_card, "error", "the event is deleted after a final installation error"),
         (out_of_time, "error", "the event is deleted when the order expires"),
         (out_of_time_in_the_session, "error", "the event is deleted when the order expires in a session"),
+        (out_of_time_unseen, "error", "the event is deleted when the order expires and no device came"),
         (out_of_attempts, "error", "the event is deleted when all downloads are spent"),
         (out_of_codes, "error", "the event is deleted when all confirmation codes are spent"),
     )
@@ -115,6 +125,22 @@ async def test_end_of_the_order_deletes_its_event(at: EventStage, end: End, stat
     assert (await at.rows(ordered), await at.unsent(), len(at.smds.seen)) == (["withdrawing"], 1, 1)
     await at.work()
     assert (at.smds.events(card.eid), await at.rows(ordered), await at.unsent()) == ([], ["withdrawn"], 0)
+
+
+async def test_code_that_may_be_used_again_has_its_event_again(at: EventStage) -> None:
+    card, owner = at.stage.card(), await at.stage.operator(after_deletion="reuse")
+    ordered = await at.confirm(await at.linked(card.eid, owner))
+    result = await attempt(at.stage, card, ordered.matching_id).installed()
+    await at.settle()
+    assert at.smds.events(card.eid) == []
+    await at.stage.notifications.handle_notification(
+        event(card, result.sequence_number + 1, Event.DELETE, ordered.iccid)
+    )
+    await at.stage.judge()
+    assert (await at.stage.seen(ordered)).order == "released"
+    await at.settle()
+    assert at.smds.events(card.eid) == [(ordered.matching_id, NAME)]
+    assert await at.rows(ordered) == ["withdrawn", "registered"]
 
 
 async def test_event_stays_while_the_order_can_be_downloaded(at: EventStage) -> None:

@@ -20,7 +20,7 @@ async def discovered(play: Play) -> None:
     """An order at an SM-DS: its event comes with the release, and goes with the installation. Raises Deviation."""
     play.narrator.act("A device without an activation code finds its order at an SM-DS")
     try:
-        async with _sm_ds(play.server) as smds:
+        async with sm_ds(play.server) as smds:
             await _discovered(play, smds)
     except (FunctionFailed, NoAnswer, ProtocolFault) as failed:
         raise Deviation(f"a call that must succeed did not: {failed}") from failed
@@ -53,7 +53,7 @@ def _expect(smds: SmDs, eid: Eid, events: list[tuple[str, str]]) -> None:
         raise Deviation(f"the SM-DS must hold {events} for {eid}, but: {smds.events(eid)} {smds.faults}")
 
 
-def _sm_ds(server: Server) -> SmDs:
+def sm_ds(server: Server) -> SmDs:
     """An SM-DS certified by the CI of the generated PKI, where the server's settings say that it is."""
     files = server.pki.device_files(Curve.P256)
     key = load_pem_private_key(files.ci_key.read_bytes(), None)

@@ -52,5 +52,13 @@ async def test_a_deviation_and_a_fault_fail_and_the_next_scenario_is_played(
     assert "the order must become installed" in capsys.readouterr().out
 
 
+async def test_only_the_chosen_scenarios_are_played() -> None:
+    verdicts = Verdicts("lpac", Console(file=io.StringIO()), only="second")
+    for name, scenario in (("the first", deviates), ("the second", passes)):
+        await verdicts.play(name, scenario)
+    assert [verdict.scenario for verdict in verdicts.all] == ["the second"]
+    assert verdicts.passed
+
+
 def test_nothing_played_is_no_success() -> None:
     assert quiet().show(as_json=False) == 1

@@ -17,12 +17,12 @@ from typing import Any
 from crypto.curves import Curve
 from rsp.identifiers import Iccid
 from server.demo.cast import Device
-from server.demo.stage import smdp
+from server.demo.stage import SMDS, smdp
 from simulator.apdu import ApduInterface
 from simulator.card import Card
 from simulator.misbehaviour import Misbehaviour
 from tools.interop import scene as stage
-from tools.interop.scene import OPERATOR, PROFILE_TYPE, Ordered, Scene
+from tools.interop.scene import DELETED, DISABLED, ENABLED, OPERATOR, PROFILE_TYPE, Ordered, Scene
 from tools.interop.stdio_bridge import Fault, Outcome, StdioBridge, undisturbed
 from tools.interop.verdicts import Verdicts, expect
 
@@ -158,6 +158,18 @@ class Play:
         await self._installs(phone, ordered)
         expect(phone.card.profiles[0].package == self.upp.read_bytes(), "byte for byte")
 
+    async def discovery(self) -> None:
+        """The order waits at an SM-DS; lpac finds it there, and the event is gone once the profile is installed."""
+        phone = self.phone()
+        ordered = await self.scene.order(eid=phone.card.eid, smds_address=SMDS)
+        found = await phone.run("profile", "discovery", "-s", SMDS)
+        expect(found.data == [self.scene.server.name], f"the event must lead to our server, but: {found.data}")
+        # lpac shows where to go and not the EventID, so the order is found by the EID there.
+        await phone.run("profile", "download", "-s", found.data[0])
+        await self._delivers(phone)
+        await self.scene.becomes(ordered, "installed")
+        await self.scene.smds.wait_for(lambda smds: not smds.events(phone.card.eid))
+
     # Confirmation codes and consent ------------------------------------------------------------------------------
 
     async def confirmation_code(self) -> None:
@@ -259,21 +271,28 @@ class Play:
     # Profiles and their notifications ------------------------------------------------------------------------------
 
     async def management(self) -> None:
-        """Enable, disable and delete: each is signed by the card and verified by the server."""
+        """Enable, disable and delete: each is signed by the card, verified by the server and told to the operator.
+
+        The operator's rule is to reuse the code of a deleted profile, so another device installs it then.
+        """
         phone, ordered = self.phone(), await self.scene.order()
         await self._installs(phone, ordered)
         number = ordered.iccid.digits
         await phone.run("profile", "nickname", number, "Work")
-        for verb, state, outcome in (("enable", "enabled", "enabled"), ("disable", "disabled", "disabled")):
+        for verb, state, point in (("enable", "enabled", ENABLED), ("disable", "disabled", DISABLED)):
             await phone.run("profile", verb, number)
             expect((await phone.profiles()) == {number: state}, f"the profile must be {state}")
             expect((verb, number) in await phone.notifications(), f"a notification of {verb}")
             await self._delivers(phone)
-            await self.scene.judged(phone.card.eid, ordered.iccid, outcome)
+            await self.scene.judged(phone.card.eid, ordered.iccid, state)
+            await self.scene.told(ordered, point)
         await phone.run("profile", "delete", number)
         expect(not await phone.profiles(), "the profile must be gone")
         await self._delivers(phone)
         await self.scene.judged(phone.card.eid, ordered.iccid, "deleted")
+        await self.scene.told(ordered, DELETED)
+        await self.scene.becomes(ordered, "released")
+        await self._installs(self.phone(), ordered)
 
     async def switching(self) -> None:
         """Enabling a second profile disables the first: two notifications at once."""
@@ -329,6 +348,7 @@ async def _perform(scene: Scene, verdicts: Verdicts, program: Path, upp: Path | 
         "download of an order for this EID": play.download_for_eid,
         "download with address and MatchingID apart": play.download_in_two_options,
         "download from the default SM-DP+, twice, reported late": play.download_from_default_address,
+        "order found at an SM-DS": play.discovery,
         "confirmation code": play.confirmation_code,
         "wrong confirmation code, then recovered": play.wrong_confirmation_code,
         "missing confirmation code, then recovered": play.missing_confirmation_code,
@@ -339,7 +359,7 @@ async def _perform(scene: Scene, verdicts: Verdicts, program: Path, upp: Path | 
         "installation interrupted, then a second download": play.failed_installation,
         "unknown MatchingID": play.unknown_matching_id,
         "activation code used up": play.used_activation_code,
-        "enable, disable, delete and their notifications": play.management,
+        "enable, disable, delete, reported to the operator; downloaded again": play.management,
         "switching between two profiles": play.switching,
         "one notification: sent twice, removed": play.single_notification,
         "memory reset": play.purge,
@@ -363,7 +383,7 @@ def main() -> int:
     parser.add_argument("--lpac", type=Path, required=True, help="the program lpac")
     parser.add_argument("--upp", type=Path, help="a profile package (SAIP, DER) to download as well")
     options = parser.parse_args()
-    verdicts = Verdicts("lpac")
+    verdicts = Verdicts("lpac", only=options.only)
     asyncio.run(_run(options, verdicts))
     return verdicts.show(as_json=options.json)
 

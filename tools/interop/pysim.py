@@ -23,12 +23,15 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from crypto.curves import Curve
 from rsp import saip
 from rsp.identifiers import Eid, Iccid
+from rsp.saip_template import generate
 from rsp.status import Status
 from server.demo.stage import smdp
+from server.test_profiles import personalisations
 from simulator.credentials import CardCredentials
+from smdp.offer import Offer
 from tools.interop import scene as stage
 from tools.interop import sgp26
-from tools.interop.scene import OPERATOR, PROFILE_TYPE, Ordered, Scene
+from tools.interop.scene import DELETED, DISABLED, ENABLED, OPERATOR, PROFILE_TYPE, Ordered, Scene
 from tools.interop.verdicts import Verdicts, expect
 
 _NAME = "localhost"
@@ -37,6 +40,7 @@ _CODE, _WRONG_CODE = "4711-0815", "0000"
 _OWNER = "2.999.10"
 _AID = "A0000005591010FFFFFFFF8900001000"
 _SIMA_RESPONSE = "3007A0053003800100"
+_FIRST_MADE = "898821100000000001"
 _UNKNOWN = Iccid("8988990000000000008")
 
 
@@ -238,14 +242,33 @@ class DevicePlay:
         expect(await self._downloads(card.credentials[0], ordered) == first, "the same profile again")
         await self.scene.told(ordered, 1, 3)
 
-    async def own_package(self) -> None:
-        """The package of --upp, byte for byte."""
-        assert self.upp is not None
-        settings = self.scene.server.settings
-        made = smdp(settings, "profile", "import", str(self.upp), "--operator", OPERATOR, "--type", PROFILE_TYPE)
-        ordered = await self.scene.order(iccid=Iccid(made["iccids"][0]))
+    async def made_package(self) -> None:
+        """A package made here arrives byte for byte."""
+        offer = Offer(profile_type=PROFILE_TYPE, service_provider_name="Interop", profile_name="Interop")
+        package = generate(next(personalisations(_FIRST_MADE, 1, offer)))
+        file = self.clients.folder / "made.der"
+        file.write_bytes(package)
+        ordered = await self._imported(file)
         found = await self._downloads(self.scene.device().card.credentials[0], ordered)
-        expect(found == self.upp.read_bytes(), "byte for byte")
+        expect(found == package, "byte for byte")
+
+    async def given_package(self) -> None:
+        """The package of --upp, byte for byte, if it asks for nothing that the eUICC of the client lacks."""
+        assert self.upp is not None
+        ordered, card = await self._imported(self.upp), self.scene.device().card.credentials[0]
+        wanted = ("--matchingId", str(ordered.code.matching_id))
+        ended = await self.clients.es9(card, "download", *wanted)
+        if ended.status != 0:
+            refused(ended, Status.NOT_ELIGIBLE)
+            expect("needs a service" in ended.text, f"the missing service, but: {ended.text[-300:]}")
+            return
+        expect(await self._downloads(card, ordered) == self.upp.read_bytes(), "byte for byte")
+
+    async def _imported(self, file: Path) -> Ordered:
+        """The order of a package that was imported for it."""
+        own = ("--operator", OPERATOR, "--type", PROFILE_TYPE)
+        made = await asyncio.to_thread(smdp, self.scene.server.settings, "profile", "import", str(file), *own)
+        return await self.scene.order(iccid=Iccid(made["iccids"][0]))
 
     async def published_card(self, folder: Path, curve: Curve) -> None:
         """The eUICC of SGP.26 on one curve, and its installation result."""
@@ -268,9 +291,14 @@ class DevicePlay:
         succeeded(await self.clients.es9(card, "notification-install", *self._number(), *named, *result, *sima))
         await self.scene.becomes(ordered, "installed")
         await self.scene.told(ordered, 1, 3, 4)
-        for event, outcome in (("enable", "enabled"), ("disable", "disabled"), ("delete", "deleted")):
+        for event, outcome, point in (
+            ("enable", "enabled", ENABLED),
+            ("disable", "disabled", DISABLED),
+            ("delete", "deleted", DELETED),
+        ):
             succeeded(await self.clients.es9(card, "notification", *self._number(), *named, event))
             await self.scene.judged(eid, ordered.iccid, outcome)
+            await self.scene.told(ordered, point)
 
     async def confirmation_code(self) -> None:
         """The wrong code is refused, the missing one the client notices itself; the right one downloads after that."""
@@ -302,11 +330,12 @@ async def _perform(verdicts: Verdicts, clients: Clients, options: Any) -> None:
         "ES9+ download on NIST P-256, twice": device.download,
         "ES9+ download on brainpoolP256r1, twice": partial(device.download, Curve.BRAINPOOL_P256R1),
         "ES9+ installation result, enable, disable, delete": device.notifications,
+        "ES9+ download, decrypted byte for byte": device.made_package,
         "ES9+ confirmation code: wrong, missing, right": device.confirmation_code,
         "ES9+ unknown MatchingID, order of another card": device.refusals,
     }
     if options.upp:
-        scenarios["ES9+ download of the given package"] = device.own_package
+        scenarios["ES9+ the given package, or the service it lacks"] = device.given_package
     if options.sgp26:
         for curve in Curve:
             name = f"ES9+ download and notifications of the eUICC of SGP.26 on {curve.value}"
@@ -333,7 +362,7 @@ def main() -> int:
     parser.add_argument("--upp", type=Path, help="a profile package (SAIP, DER) to download as well")
     parser.add_argument("--sgp26", type=Path, help="folder of the SGP.26 test PKI, imported beside the generated one")
     options = parser.parse_args()
-    verdicts = Verdicts("pySim")
+    verdicts = Verdicts("pySim", only=options.only)
     verdicts.version = stage.version(options.pysim)
     asyncio.run(_run(options, verdicts))
     return verdicts.show(as_json=options.json)

@@ -19,17 +19,22 @@ from crypto.curves import Curve
 from rsp.identifiers import ActivationCode, Eid, Iccid, MatchingId
 from server.demo import stage
 from server.demo.cast import Device, Devices, callback_server, operator_client, operator_exchange
-from server.demo.stage import Server, smdp
+from server.demo.smds_acts import sm_ds
+from server.demo.stage import SMDS, Server, smdp
 from server.settings import Settings
 from simulator.exchange import Exchange
 from simulator.operator import OperatorClient
 from simulator.operator_callbacks import CallbackServer
+from simulator.smds import SmDs
 from store.embedded import EmbeddedPostgres
 from tools.interop.verdicts import Unexpected
 
 OPERATOR = "operator-a"
 PROFILE_TYPE = "interop"
 _STOCK = 60
+ENABLED, DISABLED, DELETED = 101, 102, 5
+"""The numbers under which this operator is told of them."""
+_POINTS = f"enabled={ENABLED} disabled={DISABLED} deleted={DELETED}"
 _WITHIN = 15.0
 _LOOK_SECONDS = 0.05
 _JUDGED = """
@@ -41,6 +46,7 @@ def parser(description: str | None, example: str, *, serves: bool = True) -> arg
     """The options every peer has; `serves` when a server of ours runs."""
     made = argparse.ArgumentParser(description=description, epilog=f"Example: {example}")
     made.add_argument("--json", action="store_true", help="print the verdicts as JSON")
+    made.add_argument("--only", default="", metavar="TEXT", help="play only scenarios with TEXT in their name")
     if serves:
         made.add_argument("--folder", type=Path, help="data folder of the server; emptied first (a temporary one)")
     return made
@@ -77,12 +83,14 @@ class Scene:
     lpa: Exchange
     operator: OperatorClient
     callbacks: CallbackServer
+    smds: SmDs
     tables: asyncpg.Connection[Any]
 
     @property
     def es9(self) -> dict[str, tuple[str, int]]:
-        """Where ES9+ listens, by name."""
-        return {self.server.name: (self.server.state.hosts["es9"], self.server.state.ports["es9"])}
+        """Where ES9+ and the SM-DS listen, by name."""
+        smdp_port = (self.server.state.hosts["es9"], self.server.state.ports["es9"])
+        return {self.server.name: smdp_port, SMDS: ("127.0.0.1", self.smds.port)}
 
     def device(self, curve: Curve = Curve.P256) -> Device:
         """A fresh card in a device."""
@@ -95,12 +103,18 @@ class Scene:
         eid: Eid | None = None,
         confirmation_code: str | None = None,
         matching_id: str | None = None,
+        smds_address: str | None = None,
     ) -> Ordered:
         """DownloadOrder and ConfirmOrder with release."""
         wanted = None if iccid else PROFILE_TYPE
         reserved = await self.operator.download_order(eid=eid, iccid=iccid, profile_type=wanted)
         confirmed = await self.operator.confirm_order(
-            reserved, release=True, eid=eid, confirmation_code=confirmation_code, matching_id=matching_id
+            reserved,
+            release=True,
+            eid=eid,
+            confirmation_code=confirmation_code,
+            matching_id=matching_id,
+            smds_address=smds_address,
         )
         code = ActivationCode(smdp_address=self.server.name, matching_id=MatchingId(str(confirmed.matching_id)))
         return Ordered(iccid=reserved, code=code)
@@ -140,15 +154,16 @@ class Scene:
             raise Unexpected(f"the operator must be told points {points}, but was told {calls}") from None
 
     async def no_faults(self) -> None:
-        """The server answered nothing with 5xx, and the operator could read all reports. Raises Unexpected."""
+        """The server answered nothing with 5xx, and operator and SM-DS could read all it sent. Raises Unexpected."""
+        unread = [*self.callbacks.faults, *self.smds.faults]
         faults = [
             record
             for record in self.server.records()
             if (record.get("event") == "answered" and record["status"] >= 500)
             or record.get("level") in ("error", "critical")
         ]
-        if faults or self.callbacks.faults:
-            raise Unexpected(f"faults: {(faults or self.callbacks.faults)[0]}")
+        if faults or unread:
+            raise Unexpected(f"faults: {(faults or unread)[0]}")
 
 
 async def until(condition: Callable[[], Awaitable[bool]], what: str) -> None:
@@ -178,7 +193,11 @@ async def scene(server: Server) -> AsyncIterator[Scene]:
         callbacks = await stack.enter_async_context(callback_server(server.pki))
         certificate, _ = server.pki.operator_files(OPERATOR)
         url = f"https://localhost:{callbacks.port}"
-        smdp(server.settings, "operator", "add", OPERATOR, "--certificate", str(certificate), "--callback-url", url)
+        smdp(
+            server.settings,
+            *("operator", "add", OPERATOR, "--certificate", str(certificate), "--callback-url", url),
+            *("--after-deletion", "reuse", "--notification-points", _POINTS),
+        )
         own = ("--operator", OPERATOR, "--type", PROFILE_TYPE)
         smdp(server.settings, "profile", "generate", str(_STOCK), *own)
         devices = {curve: Devices(server, curve) for curve in Curve}
@@ -191,6 +210,7 @@ async def scene(server: Server) -> AsyncIterator[Scene]:
             lpa=await stack.enter_async_context(devices[Curve.P256].exchange()),
             operator=operator_client(server, exchange, OPERATOR),
             callbacks=callbacks,
+            smds=await stack.enter_async_context(sm_ds(server)),
             tables=tables,
         )
 

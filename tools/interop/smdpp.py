@@ -231,7 +231,7 @@ def main() -> int:
     parser.add_argument("--sgp26", type=Path, required=True, help="folder of the SGP.26 test PKI")
     parser.add_argument("--lpac", type=Path, help="the program lpac, to run against osmo-smdpp as well")
     options = parser.parse_args()
-    verdicts = Verdicts("osmo-smdpp")
+    verdicts = Verdicts("osmo-smdpp", only=options.only)
     verdicts.version = stage.version(options.pysim)
     asyncio.run(_run(options, verdicts))
     return verdicts.show(as_json=options.json)

@@ -39,16 +39,19 @@ Scenario = Callable[[], Awaitable[None]]
 
 
 class Verdicts:
-    """Runs scenarios one after another, each of them whatever became of those before."""
+    """Runs scenarios one after another, each of them whatever became of those before; `only` chooses by name."""
 
-    def __init__(self, peer: str, console: Console | None = None) -> None:
+    def __init__(self, peer: str, console: Console | None = None, *, only: str = "") -> None:
         self.peer = peer
+        self._only = only
         self.version = ""
         self.all: list[Verdict] = []
         self._console = console or Console(stderr=True, highlight=False, soft_wrap=True)
 
     async def play(self, name: str, scenario: Scenario) -> None:
         """Play one scenario and keep its verdict; a scenario fails by any exception."""
+        if self._only not in name:
+            return
         started = perf_counter()
         fault = ""
         try:

@@ -6,7 +6,20 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ARRAY, ColumnElement, DateTime, Integer, Select, Text, any_, bindparam, func, insert, select
+from sqlalchemy import (
+    ARRAY,
+    ColumnElement,
+    DateTime,
+    Integer,
+    LargeBinary,
+    Select,
+    Text,
+    any_,
+    bindparam,
+    func,
+    insert,
+    select,
+)
 
 from rsp.identifiers import Eid, Iccid, MatchingId, TransactionId
 from smdp.order import CLOSED, Order, OrderState
@@ -45,8 +58,8 @@ _BY_EID = (
 )
 
 
-def _facts(*also: ColumnElement[Any]) -> Select[Any]:
-    """The session of a transactionId with the order `order_id` says, its profile and the limits of its owner."""
+def _columns(*also: ColumnElement[Any]) -> Select[Any]:
+    """Sessions with the order `order_id` says, its profile and the limits of its owner."""
     return select(
         *labelled(sessions, "session"),
         *labelled(orders, "order"),
@@ -54,7 +67,12 @@ def _facts(*also: ColumnElement[Any]) -> Select[Any]:
         *labelled(packages, "package", "id", "saip_major", "saip_minor", "size", "services"),
         *labelled(tenants, "tenant", *LIMITS),
         *also,
-    ).where(sessions.c.transaction_id == bindparam("transaction_id"))
+    )
+
+
+def _facts(*also: ColumnElement[Any]) -> Select[Any]:
+    """Those of one transactionId."""
+    return _columns(*also).where(sessions.c.transaction_id == bindparam("transaction_id"))
 
 
 def _joined(facts: Select[Any], order_id: ColumnElement[int]) -> Select[Any]:
@@ -72,7 +90,11 @@ _TURN = bindparam("turn", type_=Integer).label("turn")
 _STORED_COLUMNS = [column.key for column in sessions.c if column.key != "created_at"]
 _OPEN_SESSION = compiled(insert(sessions).values({name: bindparam(name) for name in _STORED_COLUMNS}))
 _FIND_FOR_AUTHENTICATION = compiled(_joined(_facts(_TURN), func.coalesce(sessions.c.order_id, _BY_TOKEN, _BY_EID)))
-_FIND_SESSION = compiled(_joined(_facts(), sessions.c.order_id))
+_FIND_SESSIONS = compiled(
+    _joined(_columns(), sessions.c.order_id).where(
+        sessions.c.transaction_id == func.any(bindparam("transaction_ids", type_=ARRAY(LargeBinary)))
+    )
+)
 _FIND_FOR_DELIVERY = compiled(
     _joined(_facts(*labelled(packages, "package", "segments", "key_sealed"), _TURN), sessions.c.order_id)
 )
@@ -141,7 +163,7 @@ class Downloads:
         """Those sessions that exist, with their orders, however old."""
         if not transaction_ids:
             return {}
-        rows = await self._pool.run(_FIND_SESSION, [(one.value,) for one in transaction_ids])
+        rows = await self._pool.fetch(_FIND_SESSIONS, transaction_ids=[one.value for one in transaction_ids])
         found = (facts_from(row) for row in rows)
         return {facts.session.transaction_id: facts for facts in found}
 

@@ -33,7 +33,7 @@ from tools.floors import REQUEST_BYTES
 
 OPERATOR = "operator-a"
 PROFILE_TYPE = "bench"
-_READY_SECONDS = 60.0
+_READY_SECONDS = 180.0
 _LOOK_SECONDS = 0.05
 
 

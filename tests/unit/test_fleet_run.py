@@ -274,3 +274,12 @@ def test_a_port_outside_tcp_is_refused(port: int) -> None:
     empty = Path()
     with pytest.raises(ValueError, match="TCP port"):
         LoadPlan(orders=empty, eum_certificate=empty, eum_key=empty, ci_certificates=(), ca=empty, host="x", port=port)
+
+
+def test_devices_of_a_paced_fleet_begin_one_after_the_other(pki: Pki) -> None:
+    codes = [ActivationCode.parse(f"1${HOST}$ORDER-{number}") for number in range(3)]
+    issuer = EumIssuer(EUM.certificate, EUM.key, (EUM.ci_certificate,))
+    for per_second, moments in ((4.0, [10.0, 10.25, 10.5]), (0.0, [10.0, 10.0, 10.0])):
+        paced = Fleet(issuer, codes, tls=trust(pki.ca_file), addresses={}, options=FleetOptions(per_second=per_second))
+        paced.prepare()
+        assert [moment for moment, _ in paced._due(10.0)] == moments

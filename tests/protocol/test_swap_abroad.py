@@ -164,6 +164,29 @@ async def test_no_attach_rolls_back_and_the_servers_own_rule_for_deleted_profile
     assert await foreign.abroad(iccid) == there
 
 
+async def test_a_server_that_hears_late_of_the_deletion_is_waited_for(opened: Open) -> None:
+    foreign = await opened(after_deletion="stock")
+    world = foreign.world
+    iccid = await foreign.stocked()
+    device = await foreign.device()
+    no_attach(device, iccid)
+    swap = await world.order(device.card.eid, foreign.partner)
+    await foreign.until(swap, device, "enabling")
+    foreign.loses.add("notifications")
+    await foreign.until(swap, device, "undoing")
+    for _ in range(10):
+        await foreign.turn(device)
+    found, history = await world.read(swap)
+    assert (found.state, found.step, history.actions) == ("undoing", "return_profile", ())
+    assert history.timeline[-1].text.endswith("back in stock yet")
+    assert await foreign.abroad(iccid) == ("ordered", "installed")
+    foreign.loses.clear()
+    ended = await foreign.until(swap, device)
+    assert (ended.state, await asked_about(foreign, swap)) == ("rolled_back", [])
+    assert await foreign.abroad(iccid) == ("available", "deleted")
+    assert [record["ending"] for record in await foreign.records()] == ["in_stock"]
+
+
 CANCELLED_AT = ["allocating", "preparing", "downloading", "installed", "enabling"]
 
 

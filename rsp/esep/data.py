@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from rsp import tlv
 from rsp.errors import Malformed
-from rsp.es10.members import Version, bit_numbers, integer, member, version
+from rsp.es10.members import Version, bit_numbers, member, version
 from rsp.esep.members import (
     CERTIFICATE,
     der_object,
@@ -15,6 +15,7 @@ from rsp.esep.members import (
     optional_raw,
     optional_text,
     optional_transaction_id,
+    result_code,
 )
 from rsp.identifiers import TransactionId
 from rsp.tlv import Tlv
@@ -62,7 +63,7 @@ def data_answer(found: Tlv) -> DataResponse | DataError:
     """The answer in a BF52, its data in the alternative A0 (v1.2) or bare (v1.0.1)."""
     members = data_members(found)
     if 0x02 in members:
-        code = integer(members, 0x02, "ipaEuiccDataErrorCode")
+        code = result_code(member(members, 0x02, "ipaEuiccDataErrorCode"), "ipaEuiccDataErrorCode")
         return DataError(transaction_id=optional_transaction_id(members, 0x80), code=code)
     capabilities = members.get(0xA8)
     return DataResponse(

@@ -11,6 +11,7 @@ from rsp.identifiers import Eid, TransactionId
 from rsp.tlv import Tlv
 
 _INTEGER_OCTETS = 8
+_CODE_OCTETS = 4
 _MAX_EIM_ID = 128
 _SCALAR = 32
 
@@ -33,6 +34,12 @@ def eid(found: Tlv) -> Eid:
 def number(found: Tlv, name: str) -> int:
     """An INTEGER of at most eight octets, so that whoever stores it needs no larger type."""
     octets(found, name, 1, _INTEGER_OCTETS)
+    return found.integer()
+
+
+def result_code(found: Tlv, name: str) -> int:
+    """A result or error code: an INTEGER of at most four octets, many times what the standard names."""
+    octets(found, name, 1, _CODE_OCTETS)
     return found.integer()
 
 

@@ -8,8 +8,9 @@ from rsp import tlv
 from rsp.errors import Malformed
 from rsp.es10.members import octets
 from rsp.esep.codes import EimPackageError
-from rsp.esep.members import EidMissing, eid, number, wrap_text
+from rsp.esep.members import EidMissing, eid, wrap_text
 from rsp.identifiers import Eid, TransactionId
+from rsp.tlv import Tlv
 
 ONBOARDING_TAGS = bytes.fromhex("BF20 BF22 84 A5 A6 A8 A9 A0")
 """What is worth asking of a new device: its abilities, token, certificates and waiting notifications."""
@@ -42,9 +43,14 @@ def parse_get_eim_package(data: bytes) -> GetEimPackage:
     return GetEimPackage(
         eid=eid(members[0x5A]),
         notify_state_change=0x80 in members,
-        state_change_cause=number(cause, "stateChangeCause") if cause else None,
+        state_change_cause=_cause(cause) if cause else None,
         rplmn=octets(network, "rPLMN", 3, 3) if network else None,
     )
+
+
+def _cause(found: Tlv) -> int:
+    octets(found, "stateChangeCause", 1, 1)
+    return found.integer()
 
 
 def eim_package(package: bytes) -> bytes:

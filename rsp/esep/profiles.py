@@ -7,7 +7,7 @@ from enum import IntEnum
 
 from rsp.errors import Malformed
 from rsp.es10.members import bit_numbers, member, octets
-from rsp.esep.members import number, optional_flag, optional_number, optional_text
+from rsp.esep.members import number, optional_flag, optional_number, optional_text, result_code
 from rsp.identifiers import Iccid
 from rsp.tlv import Tlv
 
@@ -57,7 +57,7 @@ def profile_list(found: Tlv) -> ProfileList | ProfileListError:
     """ProfileInfoListResponse (BF2D): its alternatives tagged A0 and 81, or with the tags of their types, or bare."""
     children = list(found.children())
     if len(children) == 1 and children[0].tag in (0x02, 0x81):
-        return ProfileListError(code=number(children[0], "profileInfoListError"))
+        return ProfileListError(code=result_code(children[0], "profileInfoListError"))
     if len(children) == 1 and children[0].tag in (0x30, 0xA0):
         children = list(children[0].children())
     return ProfileList(profiles=tuple(map(_profile_info, children)))

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 from rsp import tlv
 from rsp.errors import Malformed
-from rsp.es10.members import alternative, integer, member
+from rsp.es10.members import alternative, member
 from rsp.esep.codes import ResultError
 from rsp.esep.data import DataError, DataResponse, data_answer
-from rsp.esep.members import eid, optional_transaction_id
+from rsp.esep.members import eid, optional_transaction_id, result_code
 from rsp.esep.results import PackageAnswer, package_answer
 from rsp.identifiers import Eid, TransactionId
 from rsp.tlv import Tlv
@@ -91,7 +91,7 @@ def _trigger_result(found: Tlv) -> TriggerResult:
     if 0xBF37 in members:
         return TriggerResult(transaction_id=transaction_id, installation=members[0xBF37].raw, error=None)
     failure = member(members, 0x30, "profileInstallationResult or profileDownloadError").members()
-    reason = integer(failure, 0x80, "profileDownloadErrorReason")
+    reason = result_code(member(failure, 0x80, "profileDownloadErrorReason"), "profileDownloadErrorReason")
     answer = failure.get(0x04)
     return TriggerResult(
         transaction_id=transaction_id, installation=None, error=(reason, answer.value if answer else None)
@@ -100,7 +100,7 @@ def _trigger_result(found: Tlv) -> TriggerResult:
 
 def _response_error(found: Tlv) -> ResponseError:
     members = found.members()
-    code = integer(members, 0x02, "eimPackageResultErrorCode")
+    code = result_code(member(members, 0x02, "eimPackageResultErrorCode"), "eimPackageResultErrorCode")
     return ResponseError(transaction_id=optional_transaction_id(members, 0x80), code=code)
 
 

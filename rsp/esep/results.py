@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from rsp import tlv
 from rsp.errors import Malformed
 from rsp.es10.members import in_order, integer, member
-from rsp.esep.members import eim_id, number, optional_number, optional_transaction_id, signature_value
+from rsp.esep.members import eim_id, optional_number, optional_transaction_id, result_code, signature_value
 from rsp.esep.profiles import ProfileList, ProfileListError, profile_list
 from rsp.identifiers import TransactionId
 from rsp.tlv import Tlv
@@ -164,7 +164,7 @@ def _package_error(signed: Tlv, signature: bytes) -> PackageErrorSigned:
         eim_id=eim_id(members),
         counter=integer(members, 0x81, "counterValue"),
         transaction_id=optional_transaction_id(members, 0x82),
-        code=integer(members, 0x02, "euiccPackageErrorCode"),
+        code=result_code(member(members, 0x02, "euiccPackageErrorCode"), "euiccPackageErrorCode"),
     )
 
 
@@ -185,4 +185,4 @@ def _command_result(found: Tlv) -> CommandResult:
     kind = _CODED.get(found.tag)
     if kind is None:
         return OtherResult(tag=found.tag, raw=found.raw)
-    return kind(code=number(found, kind.__name__))
+    return kind(code=result_code(found, kind.__name__))

@@ -26,6 +26,7 @@ from store.embedded import EmbeddedPostgres
 from tests import api_stage
 from tests.fuzz.mutation import Mutator
 from tests.fuzz.running import PATIENCE, Finding, Report, resident
+from tests.fuzz.target import CORPUS
 from tests.fuzz.targets import TARGETS
 from tests.http_stage import ES2, ES9, NAME, Edge, Material, b64, edge
 
@@ -68,6 +69,8 @@ class _Fuzzer:
     random: random.Random
     live: dict[str, dict[str, Any]] = field(default_factory=dict)
     token: str = ""
+    found: list[bytes] = field(default_factory=list)
+    """Inputs that once did harm to this interface; they are sent first."""
     report: Report = field(init=False)
 
     def __post_init__(self) -> None:
@@ -162,6 +165,8 @@ class _Fuzzer:
 
     def _broken(self, form: str, corpus: str) -> bytes:
         """A broken message of a corpus; now and then a right one."""
+        if self.found:
+            return self.found.pop()
         data = self.random.choice(_corpus(corpus))
         return data if self.random.random() < 0.02 else self._break(form, data)
 
@@ -213,6 +218,12 @@ def _corpus(name: str) -> tuple[bytes, ...]:
     return next(target for target in TARGETS if target.name == name).corpus
 
 
+def _once_harmful(name: str) -> list[bytes]:
+    folder = CORPUS / {"http_api": "api_json", "http_es2": "es2_json"}.get(name, name.removeprefix("http_"))
+    files = sorted(folder.glob("found-*")) if folder.is_dir() else []
+    return [file.read_bytes() for file in files]
+
+
 _donors: list[bytes] = []
 
 
@@ -255,6 +266,7 @@ async def fuzz_interface(
     async with aiohttp.ClientSession(connector=connector) as http:
         chance = random.Random(f"{seed}/{name}")
         fuzzer = _Fuzzer(name=name, server=server, http=http, contexts=contexts, random=chance)
+        fuzzer.found = _once_harmful(name)
         if name == "http_api":
             fuzzer.token = (await api_stage.caller(server)).token
         return await fuzzer.run(count, progress)

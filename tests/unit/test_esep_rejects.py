@@ -239,3 +239,39 @@ def test_a_poll_with_a_network_of_other_length_is_malformed() -> None:
     for wrong in ("820262f2", "820462f22000", "8109010203040506070809"):
         with pytest.raises(Malformed):
             esep.parse_get_eim_package(wrap(0xBF4F, EID, bytes.fromhex(wrong)))
+
+
+HEAD = bytes.fromhex("8003652e61 810105")
+
+
+@pytest.mark.parametrize(
+    ("read", "data"),
+    [
+        (esep.parse_get_eim_package, wrap(0xBF4F, EID, bytes.fromhex("8000 810203e4 820362f220"))),
+        (esep.parse_get_eim_package, wrap(0xBF4F, EID, wrap(0x81, b"\x7f" * 8))),
+        (esep.parse_get_eim_package, wrap(0xBF4F, EID, wrap(0x81))),
+        (provide, wrap(0xBF50, EID, wrap(0xA0, b"\x80\x02\x0a\x0b", wrap(0x02, b"\x7f" * 5)))),
+        (provide, wrap(0xBF50, EID, wrap(0xBF54, wrap(0x30, wrap(0x80, b"\x7f" * 5))))),
+        (provide, wrap(0xBF50, wrap(0xBF52, wrap(0xA1, b"\x80\x02\x0a\x0b", wrap(0x02, b"\x7f" * 5))))),
+        (
+            esep.parse_package_result,
+            wrap(
+                0xBF51,
+                wrap(
+                    0xA0,
+                    wrap(0x30, bytes.fromhex("8003652e61 810105 830109"), wrap(0x30, wrap(0x83, b"\x7f" * 5))),
+                    SIGNATURE,
+                ),
+            ),
+        ),
+        (
+            esep.parse_package_result,
+            wrap(
+                0xBF51, wrap(0xA1, wrap(0x30, bytes.fromhex("8003652e61 810105"), wrap(0x02, b"\x7f" * 5)), SIGNATURE)
+            ),
+        ),
+    ],
+)
+def test_a_code_larger_than_any_store_takes_is_malformed(read: Reader, data: bytes) -> None:
+    with pytest.raises(Malformed, match="bytes: send 1 to"):
+        read(data)

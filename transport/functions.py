@@ -188,8 +188,10 @@ class Interface:
             response = _turned(404, f"There is no such function here. Functions are below {self.prefix}/.")
         response.headers[_PROTOCOL] = self.binding.protocol
         self.metrics.fault(self.name, "unknown", response.status)
-        # A path of another generation, such as /gsma/rsp3/, tells of clients that want what is not here yet.
-        asked = request.raw_path[:_LONGEST_PATH] if request.raw_path.startswith("/gsma/") else ""
+        # A path of another generation, such as /gsma/rsp3/, tells of clients that want what is not here yet. One below
+        # our own says nothing but what the client has put into it, and that may be a secret.
+        another = request.raw_path.startswith("/gsma/") and not request.raw_path.startswith("/gsma/rsp2/")
+        asked = request.raw_path[:_LONGEST_PATH] if another else ""
         _log.info("lost", interface=self.name, status=response.status, path=asked)
         return response
 

@@ -59,7 +59,10 @@ def claim(
     )
 
 
-def relaxed(claiming: ReturningUpdate[Any]) -> ReturningUpdate[Any]:
-    """A claim whose commit does not wait for the disk: for rows that may be worked on twice."""
+def relaxed(step: ReturningUpdate[Any]) -> ReturningUpdate[Any]:
+    """A step whose transaction does not wait for the disk: for what may be done twice, and follows from what is there.
+
+    A crash of the database forgets the latest second of such commits at most, and none before a later one that waits.
+    """
     setting = select(func.set_config("synchronous_commit", "off", true())).cte("relaxed")
-    return claiming.where(exists(select(setting)))
+    return step.where(exists(select(setting)))

@@ -57,19 +57,22 @@ _EID = bindparam("eid", type_=Text)
 _KEEP = compiled(insert(eim_results).values({name: bindparam(name) for name in ("raw", "eid", "received_at")}))
 # A claim that a crash of the database forgets is made again, and a verdict counts once: nobody waits for the disk.
 _CLAIM = compiled(relaxed(claim(eim_results, select(_result.id).where(_result.judged_at.is_(None)), (_result.id,))))
+# A verdict that a crash of the database forgets is reached again from the bytes, which were committed to the disk when
+# they came; and whoever acts on it commits first, to the disk, and what was committed before goes there with it.
 _SETTLE = compiled(
-    update(eim_results)
-    .where(_result.id == bindparam("result_id", type_=BigInteger), _result.judged_at.is_(None))
-    .values(
-        judged_at=bindparam("now", type_=_MOMENT),
-        claimed_until=null(),
-        verified=bindparam("is_verified", type_=Boolean),
-        outcome=bindparam("said", type_=Text),
-        operation_id=bindparam("of_operation", type_=BigInteger),
-        tenant_id=bindparam("of_tenant", type_=BigInteger),
-    )
-    .returning(_result.id)
-    .add_cte(WAKE.cte("woken"))
+    relaxed(
+        update(eim_results)
+        .where(_result.id == bindparam("result_id", type_=BigInteger), _result.judged_at.is_(None))
+        .values(
+            judged_at=bindparam("now", type_=_MOMENT),
+            claimed_until=null(),
+            verified=bindparam("is_verified", type_=Boolean),
+            outcome=bindparam("said", type_=Text),
+            operation_id=bindparam("of_operation", type_=BigInteger),
+            tenant_id=bindparam("of_tenant", type_=BigInteger),
+        )
+        .returning(_result.id)
+    ).add_cte(WAKE.cte("woken"))
 )
 _FORGET = compiled(
     delete(eim_results)

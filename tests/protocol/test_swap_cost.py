@@ -53,8 +53,10 @@ class Cost:
             self.trips.append("BEGIN")
             async with begun(pool) as connection:
                 yield connection
+                begun_at = len(self.trips) - self.trips[::-1].index("BEGIN")
+                if not any("synchronous_commit" in sql for sql in self.trips[begun_at:]):
+                    self.commits.append("COMMIT")
                 self.trips.append("COMMIT")
-                self.commits.append("COMMIT")
 
         return counted
 
@@ -88,4 +90,4 @@ async def test_the_way_from_a_cards_answer_to_the_ledger_is_short(
     entry = history.entry(StepName.CONFIRM, 1)
     assert entry is not None
     assert entry.outcome is Outcome.DONE
-    assert (judged, ran) == ((9, 1), (9, 2)), "\n".join(sql.replace("\n", " ")[:110] for sql in cost.trips)
+    assert (judged, ran) == ((9, 0), (9, 2)), "\n".join(sql.replace("\n", " ")[:110] for sql in cost.trips)

@@ -160,12 +160,15 @@ class Delivery:
             raise Refused(Status.EUICC_SIGNATURE_INVALID, "euiccOtpk is not a point of the agreed curve.") from bad
         secure_channel = await self._secure_channel(attempt, one_time_key, binding)
         answer = await self._assemble(attempt, keys, secure_channel, content)
-        change = SessionChange.of(session, SessionEvent.DELIVER)
+        delivered = SessionChange.of(
+            session, SessionEvent.DELIVER, download_digest=attempt.digest, secure_channel=secure_channel
+        )
         await self._store.write(
             DownloadWrite(
-                session=replace(change, download_digest=attempt.digest, secure_channel=secure_channel),
-                order=replace(
-                    OrderChange.of(order, OrderEvent.DELIVER),
+                session=delivered,
+                order=OrderChange.of(
+                    order,
+                    OrderEvent.DELIVER,
                     binding=binding,
                     handed_out=True,
                     awaiting=session.transaction_id.value,

@@ -217,8 +217,9 @@ class Downloads:
         )
         to_sign = es10.smdp_signature2_input(signed2, response.signature_tlv)
         signature2 = es10.signature_object(await self._vault.sign(credentials.pb_key, to_sign))
-        change = replace(
-            SessionChange.of(session, SessionEvent.AUTHENTICATE),
+        change = SessionChange.of(
+            session,
+            SessionEvent.AUTHENTICATE,
             order_id=order.id,
             eid=eid,
             euicc_key=identity.public_key.public_bytes(Encoding.X962, PublicFormat.UncompressedPoint),

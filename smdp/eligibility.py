@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 
 from rsp.status import Status
@@ -52,7 +52,7 @@ def judge(facts: DownloadFacts, requester: Requester, now: datetime, default_att
         told = report(order, NotificationPoint.ELIGIBILITY, now, refusal, eid=str(eid))
         return Judgement(refusal=refusal, detail=detail, messages=(detailed(told, detail),))
     imei = requester.imei if rules.bind_imei and order.imei is None else None
-    change = replace(OrderChange.of(order, OrderEvent.AUTHENTICATE), eid=eid, imei=imei, count_download=True)
+    change = OrderChange.of(order, OrderEvent.AUTHENTICATE, eid=eid, imei=imei, count_download=True)
     told = report(order, NotificationPoint.ELIGIBILITY, now, eid=str(eid))
     return Judgement(refusal=None, order=change, messages=(told,))
 

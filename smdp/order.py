@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import Any
 
 from rsp.identifiers import Eid, Iccid, MatchingId
 
@@ -240,8 +241,8 @@ class OrderChange:
         return self.state in ENDED and not self.keeps_open
 
     @classmethod
-    def of(cls, order: Order, *events: OrderEvent) -> OrderChange:
-        """The bare step of `events` from where `order` stands; add members with dataclasses.replace.
+    def of(cls, order: Order, *events: OrderEvent, **members: Any) -> OrderChange:
+        """The step of `events` from where `order` stands, with `members` that it brings.
 
         An order that is open where others are over (`keeps_open`) stays open while it stays there.
         """
@@ -256,4 +257,5 @@ class OrderChange:
             state=state,
             keeps_open=keeps_open,
             withdraws=order.smds_address is not None and state is not order.state and state not in ANNOUNCED,
+            **members,
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import Any
 
 from rsp.identifiers import Eid, TransactionId
 
@@ -102,7 +103,7 @@ class SessionChange:
     refusal: str | None = None
 
     @classmethod
-    def of(cls, session: Session, event: SessionEvent) -> SessionChange:
-        """The bare step `event` from where `session` stands; add members with dataclasses.replace."""
+    def of(cls, session: Session, event: SessionEvent, **members: Any) -> SessionChange:
+        """The step `event` from where `session` stands, with `members` that it brings."""
         state = after(session.state, event)
-        return cls(transaction_id=session.transaction_id, expected=session.state, state=state)
+        return cls(transaction_id=session.transaction_id, expected=session.state, state=state, **members)

@@ -156,8 +156,11 @@ def write_arguments(write: DownloadWrite | None, more: int = 0) -> dict[str, obj
     if write is None:
         return {"rows_wanted": more} | _session_arguments(None) | order_arguments(None) | message_arguments(())
     rows = more + (write.session is not None) + (write.order is not None)
-    parts = _session_arguments(write.session) | order_arguments(write.order) | message_arguments(write.messages)
-    return {"rows_wanted": rows} | parts
+    values = order_arguments(write.order)
+    values.update(_session_arguments(write.session))
+    values.update(message_arguments(write.messages))
+    values["rows_wanted"] = rows
+    return values
 
 
 def withdraws(write: DownloadWrite | None) -> bool:

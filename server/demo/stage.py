@@ -22,7 +22,7 @@ from server.running import Running
 from server.settings import Settings
 
 SMDS = "smds.example.com"
-_READY_SECONDS = 60.0
+_READY_SECONDS = 120.0
 _STOP_SECONDS = 40.0
 _LOOK_SECONDS = 0.05
 

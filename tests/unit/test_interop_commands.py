@@ -7,7 +7,10 @@ from collections.abc import Callable
 
 import pytest
 
+from server.demo.stage import Deviation
 from tools.interop import lpac, pysim, smdpp
+from tools.interop.scene import verdict_of
+from tools.interop.verdicts import Verdicts
 
 SCRIPTS = [lpac.main, pysim.main, smdpp.main]
 
@@ -34,3 +37,11 @@ def test_without_a_program_nothing_is_started(
         main()
     assert ended.value.code == 2
     assert "required" in capsys.readouterr().err
+
+
+def test_a_server_that_does_not_start_is_told_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    async def fails() -> None:
+        raise Deviation("the server was not ready within 60 seconds")
+
+    assert verdict_of(fails(), Verdicts("lpac"), as_json=True) == 1
+    assert capsys.readouterr() == ("", "the server was not ready within 60 seconds\n")

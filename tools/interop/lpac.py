@@ -6,7 +6,6 @@ The card speaks APDUs, the server TLS with the name of the activation code.
 
 from __future__ import annotations
 
-import asyncio
 import os
 import sys
 from collections.abc import Sequence
@@ -384,8 +383,7 @@ def main() -> int:
     parser.add_argument("--upp", type=Path, help="a profile package (SAIP, DER) to download as well")
     options = parser.parse_args()
     verdicts = Verdicts("lpac", only=options.only)
-    asyncio.run(_run(options, verdicts))
-    return verdicts.show(as_json=options.json)
+    return stage.verdict_of(_run(options, verdicts), verdicts, as_json=options.json)
 
 
 if __name__ == "__main__":

@@ -364,8 +364,7 @@ def main() -> int:
     options = parser.parse_args()
     verdicts = Verdicts("pySim", only=options.only)
     verdicts.version = stage.version(options.pysim)
-    asyncio.run(_run(options, verdicts))
-    return verdicts.show(as_json=options.json)
+    return stage.verdict_of(_run(options, verdicts), verdicts, as_json=options.json)
 
 
 if __name__ == "__main__":

@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 import asyncio
 import re
+import sys
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,14 +21,14 @@ from rsp.identifiers import ActivationCode, Eid, Iccid, MatchingId
 from server.demo import stage
 from server.demo.cast import Device, Devices, callback_server, operator_client, operator_exchange
 from server.demo.smds_acts import sm_ds
-from server.demo.stage import SMDS, Server, smdp
+from server.demo.stage import SMDS, Deviation, Server, smdp
 from server.settings import Settings
 from simulator.exchange import Exchange
 from simulator.operator import OperatorClient
 from simulator.operator_callbacks import CallbackServer
 from simulator.smds import SmDs
 from store.embedded import EmbeddedPostgres
-from tools.interop.verdicts import Unexpected
+from tools.interop.verdicts import Unexpected, Verdicts
 
 OPERATOR = "operator-a"
 PROFILE_TYPE = "interop"
@@ -50,6 +51,16 @@ def parser(description: str | None, example: str, *, serves: bool = True) -> arg
     if serves:
         made.add_argument("--folder", type=Path, help="data folder of the server; emptied first (a temporary one)")
     return made
+
+
+def verdict_of(performance: Coroutine[Any, Any, None], verdicts: Verdicts, *, as_json: bool) -> int:
+    """Perform, and show what came of it: 0 when all passed, else 1, also when the server did not start."""
+    try:
+        asyncio.run(performance)
+    except Deviation as deviation:
+        print(deviation, file=sys.stderr)
+        return 1
+    return verdicts.show(as_json=as_json)
 
 
 def version(checkout: Path) -> str:

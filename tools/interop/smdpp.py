@@ -6,7 +6,6 @@ of an SM-DP+ is what another one does.
 
 from __future__ import annotations
 
-import asyncio
 import os
 import sys
 from collections.abc import Callable, Coroutine
@@ -233,8 +232,7 @@ def main() -> int:
     options = parser.parse_args()
     verdicts = Verdicts("osmo-smdpp", only=options.only)
     verdicts.version = stage.version(options.pysim)
-    asyncio.run(_run(options, verdicts))
-    return verdicts.show(as_json=options.json)
+    return stage.verdict_of(_run(options, verdicts), verdicts, as_json=options.json)
 
 
 if __name__ == "__main__":

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
 from typer.testing import CliRunner
 
+from certs import recipe
+from certs.recipe import Terms
 from server.__main__ import application
 from server.api_client import ApiRefused
 from server.settings import environment
@@ -75,3 +79,23 @@ def test_a_revoked_key_calls_no_more(command: Command) -> None:
     command("key", "revoke", str(key["id"]))
     with pytest.raises(ApiRefused, match="no longer good"):
         command("carrier", "list", api_key=key["token"])
+
+
+def test_a_carrier_with_an_smdp_of_its_own_is_set_up_by_commands(command: Command, tmp_path: Path) -> None:
+    terms = Terms(now=datetime.now(UTC), serial=1)
+    ca = recipe.operator_ca(terms)
+    ours, theirs = recipe.operator(ca, terms, "ours"), recipe.operator(ca, terms, "theirs")
+    files = {"certificate": ours.pem, "key": ours.key_pem, "ca": ca.pem, "caller": theirs.pem}
+    words = ["--smdp-url", "https://es2.nordic.example", "--smdp-requester-id", "us"]
+    for name, content in files.items():
+        (tmp_path / f"{name}.pem").write_bytes(content)
+        words += [f"--smdp-{name}", str(tmp_path / f"{name}.pem")]
+    made = command("carrier", "add", "nordic", "--role", "partner", "--profile-type", "iot", *words)
+    assert (made["smdp"]["address"], made["smdp"]["requesterId"], made["smdp"]["hasKey"]) == (
+        "es2.nordic.example",
+        "us",
+        True,
+    )
+    changed = command("carrier", "change", str(made["id"]), *words, "--smdp-address", "rsp.nordic.example")
+    assert changed["smdp"] == made["smdp"] | {"address": "rsp.nordic.example"}
+    assert command("carrier", "change", str(made["id"]), "--no-smdp")["smdp"] is None

@@ -32,6 +32,7 @@ _LABELS = {
     "smdp_outbox_messages": set(),
     "smdp_outbox_oldest_seconds": set(),
     "smdp_certificate_valid_seconds": {"certificate"},
+    "smdp_smds_events": {"state"},
 }
 _FUNCTIONS = {
     "initiateAuthentication",

@@ -191,7 +191,8 @@ def expiry(now: datetime, limits: Limits, policy: Policy) -> datetime:
 
 async def cancel(work: OrderingWork, order: Order, request: CancelOrder) -> None:
     """End `order` as `request` says, and put its profile back or away. Raises Refused."""
-    if order.eid is not None and request.eid is None:
+    # An EID that the operator never named, because the first card to come brought it, is not asked of the operator.
+    if order.eid_named and request.eid is None:
         raise Refused(Status.EID_MISSING)
     _agreed_eid(order, request.eid)
     if request.matching_id is not None and request.matching_id != str(order.matching_id or ""):

@@ -62,6 +62,6 @@ def same_cancellation(order: Order, profile: ProfileState, request: CancelOrder)
     """Whether the latest order of the profile was cancelled with this input, and the profile still stands there."""
     if order.state is not OrderState.CANCELLED or profile is not request.final_status.profile:
         return False
-    if order.eid is not None and order.eid != request.eid:
+    if request.eid != order.eid and (order.eid_named or request.eid is not None):
         return False
     return request.matching_id is None or request.matching_id == str(order.matching_id or "")

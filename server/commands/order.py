@@ -145,7 +145,7 @@ def cancel(  # noqa: PLR0913 -- one parameter an option
 ) -> None:
     """Cancel an order that was not downloaded; its profile returns to stock.
 
-    An order that is tied to a card is cancelled with its --eid, which `smdp order show` tells.
+    An order for one card is cancelled with the --eid it was made for, which `smdp order show` tells.
 
     Example: smdp order cancel 8988010000000000006 --operator operator-a
     """

@@ -275,27 +275,6 @@ async def test_profile_on_its_way_or_on_a_card_cannot_be_cancelled(stage: Stage)
     assert (before.order, before.profile) == ("installed", "ordered")
 
 
-@pytest.mark.parametrize(
-    ("members", "status"),
-    [
-        ({}, Status.EID_MISSING),
-        ({"eid": OTHER}, Status.EID_ASSOCIATED_OTHERWISE),
-        ({"eid": EID, "matching_id": "OTHER-TOKEN"}, Status.MATCHING_ID_ASSOCIATED_OTHERWISE),
-        ({"eid": EID, "matching_id": ""}, Status.MATCHING_ID_ASSOCIATED_OTHERWISE),
-    ],
-)
-async def test_cancellation_that_names_another_order_is_refused(
-    stage: Stage, members: dict[str, object], status: Status
-) -> None:
-    ordered = await stage.order(eid=EID, matching_id="TOKEN-1")
-    before = await stage.seen(ordered)
-    with refuses(status):
-        await cancel(stage, ordered.tenant_id, ordered.iccid, BACK, **members)
-    assert await stage.seen(ordered) == before
-    await cancel(stage, ordered.tenant_id, ordered.iccid, eid=EID, matching_id="TOKEN-1")
-    assert (await stage.seen(ordered)).order == "cancelled"
-
-
 # Calls made again -----------------------------------------------------------------------------------------------------
 
 

@@ -108,7 +108,7 @@ async def test_a_lost_report_is_sent_again_and_the_profile_is_on_the_card_once(b
     assert device.states() == {str(LEAD): True, iccid: False}
 
 
-async def test_an_unsigned_error_of_a_download_moves_nothing(both: Both) -> None:
+async def test_an_unsigned_error_of_a_download_moves_nothing_and_makes_the_eim_ask_the_card(both: Both) -> None:
     device = await both.eim.device(profiles=())
     eid = device.card.eid
     await both.trigger(eid)
@@ -117,7 +117,10 @@ async def test_an_unsigned_error_of_a_download_moves_nothing(both: Both) -> None
     error = tlv.wrap(0xBF54, trigger[0x82].raw, tlv.wrap(0x30, tlv.wrap_integer(0x80, 127)))
     await both.eim.post(tlv.wrap(0xBF50, tlv.wrap(0x5A, eid.to_bytes()), error))
     assert await both.eim.judge() == [("unsigned-error", False)]
-    assert await both.eim.seen(eid) == [SeenOperation(kind="download", state="sent", counter=None, code=None)]
+    assert await both.eim.seen(eid) == [
+        SeenOperation(kind="download", state="sent", counter=None, code=None),
+        SeenOperation(kind="list", state="queued", counter=None, code=None),
+    ]
     await device.ipa.close()
 
 

@@ -59,6 +59,8 @@ def _play(narrator: Narrator, folder: Path, upp: Path | None, binding: Binding) 
     from server.demo import acts, stage, swap_acts
     from simulator.lpa_bindings import Spelling
 
+    if upp is not None:
+        upp.open("rb").close()  # A file that cannot be read is told before anything is emptied or started.
     settings = stage.prepare(folder)
     narrator.act("A server as a user would run it")
     stage.smdp(settings, "pki", "init")

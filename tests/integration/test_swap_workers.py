@@ -21,7 +21,8 @@ from tests.protocol_stage import Material
 from tests.swap_stage import ACCOUNT, INVENTORY, Operator, RealSeconds, SimLine, SwapStage
 
 PROCESSES, PARTNERS, EACH = 2, 4, 2
-LONG_LEASE, SHORT_LEASE = 60.0, 2.0
+LEASE = 60.0
+"""Seconds: longer than any call to a platform and its wait for a turn, as the saga asks."""
 GUARD_SECONDS = 400.0
 
 
@@ -97,7 +98,7 @@ async def test_two_processes_share_many_swaps_and_never_run_one_together(
 ) -> None:
     partners = [await world.partner(f"partner-{number}") for number in range(PARTNERS)]
     jobs = [await _job(world, partner) for partner in partners for _ in range(EACH)]
-    runners = [await Runner.started(database, material, LONG_LEASE) for _ in range(PROCESSES)]
+    runners = [await Runner.started(database, material, LEASE) for _ in range(PROCESSES)]
     try:
         ended = await _carried(world, jobs)
     finally:
@@ -129,15 +130,21 @@ async def test_a_living_process_keeps_its_swap_and_a_dead_ones_is_taken_over(
     job = await _job(world, partner)
     assert partner.platform is not None
     partner.platform.fail_next("transfer", Trouble.HELD)
-    first = await Runner.started(database, material, SHORT_LEASE)
+    first = await Runner.started(database, material, LEASE)
     await partner.platform.wait_until_held(within=GUARD_SECONDS)
-    second = await Runner.started(database, material, SHORT_LEASE)
+    second = await Runner.started(database, material, LEASE)
     try:
         claimed = "SELECT claimed_by FROM swaps WHERE id = $1"
         owner = await world.smdp.tables.fetchval(claimed, job.swap.id)
         await first.killed()
         (cut,) = [one for one in first.ran() if one.until is None]
         assert cut.step == "allocate_sim"
+        assert second.ran() == []
+        # Time passes: the leases of the dead one, on the swap and on the platform's line, run out.
+        await world.smdp.tables.execute(
+            "UPDATE swaps SET claimed_until = clock_timestamp() WHERE claimed_by = $1", owner
+        )
+        await world.smdp.tables.execute("DELETE FROM platform_lines")
         # The platform does what the dead one had asked for; nobody hears it answer.
         partner.platform.resume()
         (ended,) = await _carried(world, [job])

@@ -117,6 +117,8 @@ class DatabaseProxy:
         self._armed: tuple[Point, Fault] | None = None
         self._seen: Counter[tuple[str, str]] = Counter()
         self._connections: set[_Connection] = set()
+        self.cut: set[int] = set()
+        """The database's own processes for those that were killed: a statement on its way is done after the death."""
         self._tasks: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
         self._moved = asyncio.Event()
@@ -258,6 +260,7 @@ class DatabaseProxy:
     def _strike(self, connection: _Connection, fault: Fault) -> None:
         self._armed = None
         if fault.kills:
+            self.cut |= {other.backend for other in self._connections if other.pid == connection.pid}
             os.kill(connection.pid, signal.SIGKILL)
         connection.abort()
         self.fired.set()

@@ -49,6 +49,7 @@ CONFIRMATION_CODE = "4711-0815"
 WRONG_CODE = "0000"
 STEP = "INSERT INTO outbox, UPDATE orders, UPDATE sessions"
 """The one statement by which a request or a judgement moves a session and its order."""
+_ALIVE = "SELECT count(*) FROM pg_stat_activity WHERE pid = ANY($1)"
 _RETRIES = Retries(attempts=2000, first_pause=0.05, longest_pause=10.0)
 _RETRY_SECONDS = 0.05
 
@@ -201,7 +202,12 @@ class World:
         await self.proxy.until(satisfied)
 
     async def end_leases(self) -> None:
-        """Let time pass for the claims of a worker that is gone: their leases end now."""
+        """Let time pass for the claims of a worker that is gone: their leases end now, the one on its way included."""
+
+        async def satisfied() -> bool:
+            return not await self.database.fetchval(_ALIVE, list(self.proxy.cut))
+
+        await self.proxy.until(satisfied)
         for queue in ("outbox", "notifications"):
             await self.database.execute(
                 f"UPDATE {queue} SET claimed_until = clock_timestamp() WHERE claimed_until > now()"

@@ -39,6 +39,7 @@ run: $(READY) ## run the server; without settings of your own, on generated test
 
 docs: $(READY) ## write the generated pages of docs/ again
 	$(BIN)/python tools/docs.py
+	$(BIN)/python tools/conformance.py
 
 lock: $(READY) ## resolve requirements.txt and requirements-dev.txt again; make lock ARGS=--upgrade takes newer ones
 	$(UV) $(COMPILE) $(ARGS) pyproject.toml --output-file requirements.txt

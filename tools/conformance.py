@@ -139,7 +139,7 @@ def main() -> int:
     found = proofs()
     if options.unproven:
         missing = unproven(found)
-        print("\n".join(missing))
+        print(*missing, sep="\n", end="\n" if missing else "")
         return int(bool(missing))
     text = page(found)
     same = PAGE.is_file() and PAGE.read_text("utf-8") == text

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
 from rsp.status import ES9_INTEGERS, Status
 from tools.conformance import Proof, page, unproven
 
+ROOT = Path(__file__).resolve().parents[2]
 AUTHENTICATE = "authenticateClient"
 
 
@@ -47,3 +54,11 @@ def test_a_code_proven_in_one_binding_only_is_missing_in_the_other() -> None:
 def test_a_code_nobody_provokes_is_named() -> None:
     known = [one for one in everything() if one.codes != ("ICCID_UNKNOWN",)]
     assert unproven(known) == ["ICCID_UNKNOWN (8.2.1/3.9)"]
+
+
+@pytest.mark.parametrize("option", ["--unproven", "--check"])
+def test_every_code_is_proven_and_the_page_says_how(option: str) -> None:
+    said = subprocess.run(
+        [sys.executable, "tools/conformance.py", option], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert (said.returncode, said.stdout) == (0, ""), said.stdout + said.stderr

@@ -165,7 +165,7 @@ def _eim(pki: PkiFolder, judge: _Judge, names: Sequence[str]) -> Iterator[Findin
         )
     for name in names:
         if name.lower() not in pki.eim.names:
-            yield _error(subject, f"its certificate does not name {name}: run `smdp pki eim --name {name}`")
+            yield _error(subject, f"its certificate does not name {name}: run `smdp pki eim`, or correct eim_names")
     parsed = _parsed(files.read_certificate(pki.eim.tls_certificate))
     if parsed is None:
         yield _error(subject, f"{pki.eim.tls_certificate} cannot be read: make it again with `smdp pki eim`")

@@ -100,7 +100,7 @@ def eim(
     settings = _settings(pki_dir, vault_file, passphrase_file)
     names = name or settings.eim_names
     pki = asyncio.run(folder.add_eim(settings.pki_dir, _new_or_open_vault(settings), names=names, now=_now()))
-    _show_folder(pki, as_json=as_json)
+    _show_eim(pki, settings.eim_names, as_json=as_json)
 
 
 @app.command()
@@ -211,7 +211,7 @@ def check(
     settings = _settings(pki_dir, vault_file, passphrase_file)
     pki = folder.load(settings.pki_dir)
     keys = asyncio.run(folder.vault_keys(pki, _open_vault(settings)))
-    found = folder.check(pki, keys, _now(), settings.server_names)
+    found = folder.check(pki, keys, _now(), settings.server_names, settings.eim_names)
     _show_findings(found, as_json=as_json)
     if any(finding.severity is folder.Severity.ERROR for finding in found):
         raise typer.Exit(1)
@@ -269,6 +269,25 @@ def _show_folder(pki: PkiFolder, *, as_json: bool) -> None:
     typer.echo(f"{pki.path}: {kind} for {', '.join(pki.names)}")
     rows = [(dp.ci_key_id.hex().upper(), dp.curve.value, dp.oid, dp.auth_key, dp.pb_key) for dp in pki.dp]
     echo_table(("ci", "curve", "oid", "authKey", "pbKey"), rows, "There are no certificates of an SM-DP+.")
+
+
+def _show_eim(pki: PkiFolder, expected: Sequence[str], *, as_json: bool) -> None:
+    """The eIM of the folder; `expected` is the setting eim_names, all of which its certificate must name."""
+    from certs.listing import entries
+    from server.printing import echo_json, moment
+
+    assert pki.eim is not None
+    made, names = pki.eim, ", ".join(pki.eim.names)
+    (row,) = [row for row in entries(pki) if row.role == RoleName.EIM_TLS]
+    if as_json:
+        shown = {"path": str(pki.path), "names": list(made.names), "certificate": str(made.tls_certificate)}
+        echo_json({**shown, "key": str(made.tls_key), "notAfter": moment(row.not_after), "vaultKey": made.signing_key})
+        return
+    typer.echo(f"{pki.path}: an eIM for {names}")
+    typer.echo(f"certificate {made.tls_certificate}, until {row.not_after:%Y-%m-%d}\nkey         {made.tls_key}")
+    typer.echo(f"packages are signed with the vault key {made.signing_key}")
+    if not set(expected) <= set(made.names):
+        typer.echo(f"set eim_names (now {', '.join(expected)}) to names of this certificate: else no server starts")
 
 
 def _show_entries(rows: Sequence[Entry], now: datetime, *, as_json: bool) -> None:

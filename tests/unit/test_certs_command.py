@@ -130,6 +130,32 @@ def test_check_holds_the_server_names_against_the_tls_certificate(monkeypatch: p
     assert "does not name elsewhere.example.com" in result.output
 
 
+def test_check_and_the_check_of_the_server_find_the_same_fault_of_the_eim(monkeypatch: pytest.MonkeyPatch) -> None:
+    run("init")
+    assert run("eim", "--name", "eim2.example.com").exit_code == 0
+    for result in (run("check"), CliRunner().invoke(application(), ["serve", "--check"])):
+        assert result.exit_code == 1
+        assert "does not name eim.example.com" in result.output
+    monkeypatch.setenv(PREFIX + "EIM_NAMES", "eim2.example.com")
+    assert run("check").exit_code == 0
+
+
+def test_eim_tells_what_it_made_and_which_setting_must_follow(monkeypatch: pytest.MonkeyPatch) -> None:
+    run("init")
+    told = run("eim", "--name", "eim2.example.com").stdout
+    made = load(Path("var/pki")).eim
+    assert made is not None
+    assert "an eIM for eim2.example.com" in told
+    assert str(made.tls_certificate) in told
+    assert made.signing_key in told
+    assert "set eim_names (now eim.example.com)" in told
+    monkeypatch.setenv(PREFIX + "EIM_NAMES", "eim2.example.com")
+    assert "set eim_names" not in run("eim").stdout
+    shown = json.loads(run("eim", "--json").stdout)
+    assert set(shown) == {"path", "names", "certificate", "key", "notAfter", "vaultKey"}
+    assert shown["names"] == ["eim2.example.com"]
+
+
 def test_list_shows_one_role_as_json_without_a_vault() -> None:
     run("init")
     Path("var/vault.bin").unlink()

@@ -108,7 +108,7 @@ class MessageState(StrEnum):
     WAITING = "waiting"
     SENT = "sent"
     BURIED = "buried"
-    """Given up, or nobody asked for it: it is not tried again by itself."""
+    """It cannot be delivered, or nobody asked for it: it is not tried again by itself."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,7 +123,7 @@ class MessageFilter:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MessageRow:
-    """One message to an operator; `error` is that of the last try, or why it was given up."""
+    """One message to an operator; `error` is that of the last try, or why it was buried."""
 
     id: int
     iccid: str

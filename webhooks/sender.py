@@ -100,7 +100,7 @@ class Sender:
         except Undeliverable as error:
             why = str(error)
             await self._told(lambda: self._outbox.bury(message.id, why))
-            _log.error("given up", message_id=message.id, line=message.line, why=why)
+            _log.error("buried", message_id=message.id, line=message.line, why=why)
         else:
             await self._told(lambda: self._outbox.sent(message.id))
             _log.info("delivered", message_id=message.id, line=message.line)

@@ -182,7 +182,7 @@ def told_row(one: ToldRow) -> dict[str, Any]:
         "lastError": one.error,
         "createdAt": moment(one.created_at),
         "sentAt": moment(one.sent_at),
-        "givenUpAt": moment(one.buried_at),
+        "buriedAt": moment(one.buried_at),
     }
 
 

@@ -79,7 +79,7 @@ def test_messages_are_listed_newest_first_and_filtered() -> None:
     assert states(rows) == [(two, "waiting"), (two, "buried"), (one, "sent"), (one, "buried")]
     assert [row["id"] for row in rows] == sorted((row["id"] for row in rows), reverse=True)
     assert rows[1]["lastError"] == "refused by the operator"
-    assert rows[1]["givenUpAt"].endswith("Z")
+    assert rows[1]["buriedAt"].endswith("Z")
     assert states(shown("operator-a", "--state", "buried")) == [(two, "buried"), (one, "buried")]
     assert states(shown("operator-a", "--iccid", one)) == [(one, "sent"), (one, "buried")]
     assert states(shown("operator-a", "--limit", "1")) == [(two, "waiting")]

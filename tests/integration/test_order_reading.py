@@ -161,7 +161,7 @@ def test_an_order_is_shown_with_all_that_happened_to_it(database: str) -> None:
         "attempts": 0,
         "lastError": "",
         "sentAt": None,
-        "givenUpAt": None,
+        "buriedAt": None,
     }
 
 

@@ -65,7 +65,7 @@ def application() -> typer.Typer:
     """The command with every verb whose module is there."""
     app = typer.Typer(
         name="smdp",
-        help="An SM-DP+ (GSMA SGP.22). Start with: smdp demo",
+        help="An SM-DP+ (GSMA SGP.22) and eIM (SGP.32) with carrier-swap orchestration. Start with: smdp demo",
         no_args_is_help=True,
         add_completion=False,
         pretty_exceptions_enable=False,
@@ -109,7 +109,7 @@ def _global_options(
         bool, typer.Option("--traceback", help="Show where in the program an error came from.")
     ] = False,
 ) -> None:
-    """An SM-DP+ (GSMA SGP.22)."""
+    """An SM-DP+ (GSMA SGP.22) and eIM (SGP.32) with carrier-swap orchestration."""
 
 
 def is_expected(error: BaseException) -> bool:

@@ -161,7 +161,7 @@ class Address:
 class Names:
     """DNS names, separated by commas in text or a list in TOML; the first one counts most."""
 
-    expects: str = "one or more DNS names separated by commas, for example smdp.example.com"
+    expects: str = "one or more DNS names separated by commas"
 
     def read(self, value: object) -> tuple[str, ...]:
         given: Iterable[object] = value.split(",") if isinstance(value, str) else _listed(value, self.expects)

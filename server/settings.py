@@ -110,7 +110,7 @@ class Settings:
     )
     drain_seconds: float = _key(20.0, Number(0, 3600, whole=False), "time running requests get when the server stops")
     requests_per_second: float = _key(
-        0.0, Number(0, 1e6, whole=False), "ES9+ requests taken from one address by each process; 0 sets no limit"
+        0.0, Number(0, 1e6, whole=False), "ES9+, ESipa requests taken from an address by each process; 0 sets no limit"
     )
     api_requests_per_second: float = _key(
         0.0, Number(0, 1e6, whole=False), "API requests taken from one address by each process; 0 sets no limit"

@@ -72,7 +72,7 @@ def show(eid: EidText, *, enterprise: Enterprise = None, as_json: AsJson = False
 @app.command()
 def ask(  # noqa: PLR0913 -- one parameter an option
     eid: EidText,
-    kind: Annotated[str, typer.Argument(help="download, enable, disable, delete or list.")],
+    kind: Annotated[str, typer.Argument(help="download, enable, disable, delete, list or read.")],
     *,
     iccid: Annotated[str | None, typer.Option(help="The profile to enable, disable or delete.")] = None,
     rollback: Annotated[bool, typer.Option("--rollback", help="Enable: let the card go back by itself.")] = False,

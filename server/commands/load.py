@@ -36,7 +36,9 @@ class Kind(StrEnum):
 
 
 def command(  # noqa: PLR0913 -- one parameter an option
-    orders: Annotated[Path, typer.Argument(help="File with one activation code a line.")],
+    orders: Annotated[
+        Path, typer.Argument(help="File with one activation code a line, as `smdp order create` prints it.")
+    ],
     *,
     concurrency: Annotated[int, typer.Option(min=1, help="Devices at work at the same time.")] = 20,
     connections: Annotated[

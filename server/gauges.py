@@ -107,11 +107,13 @@ def _gauge(registry: CollectorRegistry, name: str, text: str, labels: tuple[str,
 
 
 def _expiries(pki: PkiFolder) -> dict[str, datetime]:
-    """When each certificate in use expires: DPauth and DPpb by the short key id of their CI, and the TLS one."""
+    """When each certificate in use expires: DPauth and DPpb by the short key id of their CI, and those of TLS."""
     found = {}
     for entry in pki.dp:
         short = entry.ci_key_id.hex()[:8]
         found[f"DPauth-{short}"] = parse_certificate(entry.auth_certificate).not_after
         found[f"DPpb-{short}"] = parse_certificate(entry.pb_certificate).not_after
     found["DPtls"] = parse_certificate(files.read_certificate(pki.tls_certificate)).not_after
+    if pki.eim is not None:
+        found["eIMtls"] = parse_certificate(files.read_certificate(pki.eim.tls_certificate)).not_after
     return found

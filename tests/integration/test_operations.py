@@ -146,7 +146,7 @@ async def test_gauges_show_orders_outbox_and_certificates(caller: Caller, server
     samples = await _refreshed(caller, "smdp_outbox_messages", 1.0)
     assert 3600 <= _value(samples, "smdp_outbox_oldest_seconds") < 3600 + _REFRESH
     expiries = [value for (name, _), value in samples.items() if name == "smdp_certificate_valid_seconds"]
-    assert len(expiries) == 5
+    assert len(expiries) == 6
     assert min(expiries) > 0
 
 

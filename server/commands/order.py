@@ -14,9 +14,9 @@ import typer
 from server.commands import order_reading
 
 if TYPE_CHECKING:
-    from es2plus.client import Es2PlusClient
+    from es2plus.client import Es2PlusClient, OrderRefused
     from es2plus.replies import Confirmation
-    from rsp.identifiers import Iccid
+    from rsp.identifiers import Eid, Iccid
 
 app = typer.Typer(
     no_args_is_help=True, help="Orders: reserve, confirm, release, cancel and recover over ES2+; list and show them."
@@ -62,6 +62,8 @@ def create(  # noqa: PLR0913 -- one parameter an option
 ) -> None:
     """Reserve and confirm a profile, and print its activation code.
 
+    A profile that was reserved and not confirmed is taken up again with --iccid.
+
     Example: smdp order create --operator operator-a --type iot-basic
     """
     from rsp.errors import Malformed
@@ -69,16 +71,16 @@ def create(  # noqa: PLR0913 -- one parameter an option
 
     if not (profile_type or iccid):
         raise Malformed("say which profile: give --type, --iccid or both")
+    if smds_address and not eid:
+        raise Malformed("--smds-address needs --eid: an SM-DS holds an order for one card")
     call = call_id or secrets.token_hex(8)
     code = typer.get_text_stream("stdin").readline().strip() if confirmation_code == "-" else confirmation_code
     card = Eid(eid) if eid else None
 
     async def run(client: Es2PlusClient) -> tuple[Iccid, Confirmation]:
         wanted = Iccid.parse(iccid) if iccid else None
-        reserved = await _again(
-            lambda: client.download_order(f"{call}-1", eid=card, iccid=wanted, profile_type=profile_type or None)
-        )
-        confirmed = await _again(
+        reserved = await _reserve(client, call, card, wanted, profile_type or None)
+        confirmed = await _confirm(
             lambda: client.confirm_order(
                 f"{call}-2",
                 reserved,
@@ -86,7 +88,11 @@ def create(  # noqa: PLR0913 -- one parameter an option
                 eid=card,
                 confirmation_code=code or None,
                 smds_address=smds_address or None,
-            )
+            ),
+            reserved,
+            card,
+            operator,
+            call,
         )
         return reserved, confirmed
 
@@ -162,8 +168,7 @@ def cancel(  # noqa: PLR0913 -- one parameter an option
             await _again(lambda: client.cancel_order(call, wanted, final, eid=card))
         except OrderRefused as refused:
             if refused.codes in about_the_card:
-                hint = "name its card with --eid: `smdp order show` tells which"
-                raise OrderRefused(refused.function, refused.codes, f"{refused.message} {hint}") from None
+                raise _hinted(refused, "Name its card with --eid: `smdp order show` tells which.") from None
             raise
 
     _with_client(run, operator=operator, url=url, files=(certificate, key, ca))
@@ -200,6 +205,58 @@ def recover(  # noqa: PLR0913 -- one parameter an option
     _with_client(run, operator=operator, url=url, files=(certificate, key, ca))
     result = {"iccid": str(wanted), "state": state.lower(), "callId": call}
     typer.echo(json.dumps(result) if as_json else f"ICCID {wanted} is {state.lower()}")
+
+
+async def _reserve(
+    client: Es2PlusClient, call: str, card: Eid | None, wanted: Iccid | None, profile_type: str | None
+) -> Iccid:
+    """DownloadOrder, which for a profile that this operator has reserved already answers the same again."""
+    from es2plus.client import OrderRefused
+    from rsp.status import Status
+
+    def ask(step: str, eid: Eid | None) -> Awaitable[Iccid]:
+        return client.download_order(f"{call}-{step}", eid=eid, iccid=wanted, profile_type=profile_type)
+
+    try:
+        return await _again(lambda: ask("1", card))
+    except OrderRefused as refused:
+        in_use = Status.ICCID_IN_USE.subject, Status.ICCID_IN_USE.reason
+        if wanted is None or card is None or refused.codes != in_use:
+            raise
+    # Perhaps it was reserved before its card was known; ConfirmOrder brings the card.
+    return await _again(lambda: ask("1-any", None))
+
+
+async def _confirm(
+    confirm: Callable[[], Awaitable[Confirmation]], reserved: Iccid, card: Eid | None, operator: str, call: str
+) -> Confirmation:
+    """ConfirmOrder; when it fails, the error says what is reserved and how to go on."""
+    from es2plus.client import OrderRefused
+    from rsp.errors import Unreachable
+    from rsp.status import Status
+
+    try:
+        return await _again(confirm)
+    except OrderRefused as refused:
+        # Nothing is reserved for an order that is not there to be confirmed.
+        if refused.codes[0] == Status.ICCID_UNKNOWN.subject:
+            raise
+        named = f" --eid {card}" if card else ""
+        onward = named or (" --eid EID" if refused.codes[0] == Status.EID_MISSING.subject else "")
+        raise _hinted(
+            refused,
+            f"ICCID {reserved} stays reserved: go on with `smdp order create --operator {operator} --iccid {reserved}"
+            f"{onward}` or give it back with `smdp order cancel {reserved} --operator {operator}{named}`.",
+        ) from None
+    except Unreachable as lost:
+        text = f"{lost}; ICCID {reserved} is reserved, perhaps confirmed: give the command again with --call-id {call}"
+        raise Unreachable(text) from None
+
+
+def _hinted(refused: OrderRefused, hint: str) -> OrderRefused:
+    """The refusal with one more sentence."""
+    message = f"{refused.message.rstrip('. ')}. {hint}" if refused.message else hint
+    return type(refused)(refused.function, refused.codes, message)
 
 
 async def _again(call: Callable[[], Awaitable[_T]]) -> _T:

@@ -34,4 +34,4 @@ def test_a_refusal_about_the_card_names_the_option(
     assert isinstance(result.exception, OrderRefused)
     assert result.exception.codes == (status.subject, status.reason)
     assert status.message in str(result.exception)
-    assert ("--eid" in str(result.exception)) is hinted
+    assert str(result.exception).endswith(". Name its card with --eid: `smdp order show` tells which.") is hinted

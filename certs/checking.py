@@ -38,6 +38,8 @@ class Severity(IntEnum):
 
 _ALARMS = ((7, Severity.URGENT), (30, Severity.WARNING), (90, Severity.NOTICE))
 
+_EIM_REMEDY = "`smdp pki eim` and `smdp pki import --eim-tls`"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
@@ -165,10 +167,11 @@ def _eim(pki: PkiFolder, judge: _Judge, names: Sequence[str]) -> Iterator[Findin
         )
     for name in names:
         if name.lower() not in pki.eim.names:
-            yield _error(subject, f"its certificate does not name {name}: run `smdp pki eim`, or correct eim_names")
+            text = f"its certificate does not name {name}: bring one that does, see {_EIM_REMEDY}, or change eim_names"
+            yield _error(subject, text)
     parsed = _parsed(files.read_certificate(pki.eim.tls_certificate))
     if parsed is None:
-        yield _error(subject, f"{pki.eim.tls_certificate} cannot be read: make it again with `smdp pki eim`")
+        yield _error(subject, f"{pki.eim.tls_certificate} cannot be read: bring it again, see {_EIM_REMEDY}")
     else:
         yield from _tls_key(pki.eim.tls_key, parsed, subject)
 

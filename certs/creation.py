@@ -65,7 +65,8 @@ async def init(  # noqa: PLR0913 -- what may differ between test PKIs
         entries = tuple([await _write_chain(folder, chain, vault) for chain in chains])
         tls_issuer = next(chain.ci for chain in chains if chain.curve is Curve.P256)
         tls = write_tls(folder, recipe.dp_tls(tls_issuer, _terms(now), hosts, oid))
-        eim = await _write_eim(folder, recipe.eim_tls(tls_issuer, _terms(now), eim_hosts), vault)
+        await keys.keep(vault, await missing_eim_key(vault, None))
+        eim = write_eim(folder, recipe.eim_tls(tls_issuer, _terms(now), eim_hosts))
         _write_peers(folder, write_operator_ca(folder, now), now)
         layout.write_guard(folder)
         files.write(folder / layout.MARKER, layout.MARKER_TEXT.encode())
@@ -85,19 +86,37 @@ async def add_eim(
     """
     index, device = layout.read_index(path), layout.device_folder(path, Curve.P256)
     if not (device / "ci.key.pem").exists():
-        raise BadPki(f"{path} was not generated here: its CI cannot certify a TLS name for the eIM")
+        raise BadPki(
+            f"{path} was not generated here: its CI cannot certify a TLS name for the eIM: bring its certificate with"
+            " `smdp pki import --eim-tls FILE --eim-tls-key FILE`"
+        )
     issuer = Credential(
         certificate=x509.load_der_x509_certificate(files.read_certificate(device / "ci.der")),
         key=files.read_key(device / "ci.key.pem"),
     )
-    eim = await _write_eim(path, recipe.eim_tls(issuer, _terms(now), _host_names(names)), vault)
+    tls = recipe.eim_tls(issuer, _terms(now), _host_names(names))
+    await keys.keep(vault, await missing_eim_key(vault, index.eim))
+    eim = write_eim(path, tls)
     layout.write_index(path, replace(index, eim=eim))
     return layout.load(path)
 
 
-async def _write_eim(folder: Path, tls: Credential, vault: keys.KeyVault) -> layout.EimEntry:
-    if keys.EIM_SIGNING not in await vault.labels():
-        await keys.keep(vault, {keys.EIM_SIGNING: ec.generate_private_key(Curve.P256.instance)})
+async def missing_eim_key(
+    vault: keys.KeyVault, present: layout.EimEntry | None
+) -> dict[str, ec.EllipticCurvePrivateKey]:
+    """A new key for the eIM's packages under its label, or nothing when the vault has one.
+
+    Raises BadPki when the folder's `present` eIM has its key in another vault: cards obey no other.
+    """
+    if keys.EIM_SIGNING in await vault.labels():
+        return {}
+    if present is not None:
+        raise BadPki(f"the vault lacks {present.signing_key}, the key of the folder's eIM: use the right vault file")
+    return {keys.EIM_SIGNING: ec.generate_private_key(Curve.P256.instance)}
+
+
+def write_eim(folder: Path, tls: Credential) -> layout.EimEntry:
+    """Write the eIM's TLS pair; answers its entry for the index."""
     return layout.EimEntry(signing_key=keys.EIM_SIGNING, tls=write_tls(folder, tls))
 
 

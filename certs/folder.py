@@ -3,7 +3,7 @@
 from certs.checking import Finding, Severity, check, vault_keys
 from certs.creation import add_eim, init, issue_operator_certificate
 from certs.errors import BadPki
-from certs.importing import SetFiles, import_set, import_tls
+from certs.importing import SetFiles, import_eim, import_set, import_tls
 from certs.layout import DeviceFiles, DpCredentials, EimCredentials, PkiFolder, load
 from certs.listing import Entry, entries
 
@@ -20,6 +20,7 @@ __all__ = [
     "add_eim",
     "check",
     "entries",
+    "import_eim",
     "import_set",
     "import_tls",
     "init",

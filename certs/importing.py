@@ -19,7 +19,10 @@ from crypto.curves import Curve
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SetFiles:
-    """The files to bring: certificates DER or PEM, keys PEM (SEC1 or PKCS#8) without a passphrase; TLS is optional."""
+    """The files to bring: certificates DER or PEM, keys PEM (SEC1 or PKCS#8) without a passphrase.
+
+    The TLS pairs of the SM-DP+ and of the eIM are optional.
+    """
 
     ci: Path
     auth: Path
@@ -28,6 +31,8 @@ class SetFiles:
     pb_key: Path
     tls: Path | None = None
     tls_key: Path | None = None
+    eim_tls: Path | None = None
+    eim_tls_key: Path | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +55,7 @@ class _Judged:
     auth: _Pair
     pb: _Pair
     tls: _Pair | None
+    eim_tls: _Pair | None
 
     @property
     def entry(self) -> layout.DpEntry:
@@ -59,10 +65,11 @@ class _Judged:
 async def import_set(
     path: Path, vault: keys.KeyVault, given: SetFiles, *, now: datetime, replacing: bool = False
 ) -> layout.PkiFolder:
-    """Bring a CI with DPauth, DPpb and perhaps DPtls into the folder, next to the sets it has.
+    """Bring a CI with DPauth, DPpb and perhaps TLS certificates into the folder, next to the sets it has.
 
     A folder that does not exist is made, with an operators' CA of its own; its first set must bring DPtls. A DPtls
-    takes the place of the one in use. `replacing` puts the set in the place of the one under the same CI. The same set
+    takes the place of the one in use, and so does the eIM's; the key that signs the eIM's packages is made in the vault
+    where there is none, and kept. `replacing` puts the set in the place of the one under the same CI. The same set
     again only gives the vault its keys back. Raises BadPki with the file and the remedy; folder and vault are then as
     before.
     """
@@ -74,7 +81,10 @@ async def import_set(
             raise BadPki(f"{path} is new and needs a TLS certificate: give DPtls and its key with the first set")
     else:
         _refuse_clash(path, index, judged, replacing=replacing)
-    await keys.keep(vault, {judged.entry.auth_key: judged.auth.key, judged.entry.pb_key: judged.pb.key})
+    wanted = {judged.entry.auth_key: judged.auth.key, judged.entry.pb_key: judged.pb.key}
+    if judged.eim_tls:
+        wanted |= await creation.missing_eim_key(vault, index.eim if index else None)
+    await keys.keep(vault, wanted)
     if index is None:
         with files.new_folder(path) as folder:
             layout.write_guard(folder)
@@ -94,9 +104,25 @@ def import_tls(path: Path, certificate: Path, key: Path, *, now: datetime) -> la
     return layout.load(path)
 
 
+async def import_eim(
+    path: Path, vault: keys.KeyVault, certificate: Path, key: Path, *, now: datetime
+) -> layout.PkiFolder:
+    """Give the folder an eIM with this TLS pair, or its eIM a renewed one; any CA that the devices trust may issue it.
+
+    The key that signs packages is made in the vault where there is none, and kept. Raises BadPki.
+    """
+    index = layout.read_index(path)
+    pair = _judge_eim_tls(certificate, key, now)
+    await keys.keep(vault, await creation.missing_eim_key(vault, index.eim))
+    layout.write_index(path, replace(index, eim=creation.write_eim(path, pair.credential())))
+    return layout.load(path)
+
+
 def _judge(given: SetFiles, now: datetime) -> _Judged:
     if (given.tls is None) != (given.tls_key is None):
         raise BadPki("the TLS certificate and its key belong together: give both or neither")
+    if (given.eim_tls is None) != (given.eim_tls_key is None):
+        raise BadPki("the eIM's TLS certificate and its key belong together: give both or neither")
     ci, trust = _judge_ci(given.ci, now)
     auth = _judge_pair(given.auth, given.auth_key, Role.DP_AUTH, trust, now)
     pb = _judge_pair(given.pb, given.pb_key, Role.DP_PB, trust, now)
@@ -108,7 +134,8 @@ def _judge(given: SetFiles, now: datetime) -> _Judged:
             f"{auth.file} names OID {auth.parsed.oid}, {pb.file} names {pb.parsed.oid}: both must be of one SM-DP+"
         )
     tls = _judge_tls(given.tls, given.tls_key, trust, now) if given.tls and given.tls_key else None
-    return _Judged(ci=ci, auth=auth, pb=pb, tls=tls)
+    eim_tls = _judge_eim_tls(given.eim_tls, given.eim_tls_key, now) if given.eim_tls and given.eim_tls_key else None
+    return _Judged(ci=ci, auth=auth, pb=pb, tls=tls, eim_tls=eim_tls)
 
 
 def _judge_ci(file: Path, now: datetime) -> tuple[Certificate, TrustStore]:
@@ -130,6 +157,10 @@ def _judge_pair(file: Path, key_file: Path, role: Role, trust: TrustStore, now: 
         parsed = trust.verify_server_certificate(der, role, now)
     except BadCertificate as error:
         raise BadPki(f"{file} does not serve as {role.name} under this CI: {error}") from None
+    return _pair(file, parsed, key_file)
+
+
+def _pair(file: Path, parsed: Certificate, key_file: Path) -> _Pair:
     key = files.read_key(key_file)
     if key.public_key() != parsed.public_key:
         raise BadPki(f"{key_file} is not the key of {file}: bring the pair that belongs together")
@@ -137,11 +168,28 @@ def _judge_pair(file: Path, key_file: Path, role: Role, trust: TrustStore, now: 
 
 
 def _judge_tls(file: Path, key_file: Path, trust: TrustStore, now: datetime) -> _Pair:
-    pair = _judge_pair(file, key_file, Role.DP_TLS, trust, now)
+    return _for_listeners(_judge_pair(file, key_file, Role.DP_TLS, trust, now))
+
+
+def _judge_eim_tls(file: Path, key_file: Path, now: datetime) -> _Pair:
+    # No chain is judged: SGP.32 leaves it to the configuration on the card whom a device trusts here.
+    parsed = layout.parse(files.read_certificate(file), str(file))
+    if not parsed.is_valid_at(now):
+        raise BadPki(
+            f"{file} is valid from {parsed.not_before:%Y-%m-%d} to {parsed.not_after:%Y-%m-%d}: bring a current one"
+        )
+    if parsed.is_ca or not parsed.tls_server:
+        raise BadPki(f"{file} may not serve TLS: bring an end entity's certificate with extended key usage serverAuth")
+    return _for_listeners(_pair(file, parsed, key_file))
+
+
+def _for_listeners(pair: _Pair) -> _Pair:
     if pair.parsed.curve is not Curve.P256:
-        raise BadPki(f"{file} is on {pair.parsed.curve.name}: TLS listeners need a certificate on NIST P-256")
+        raise BadPki(f"{pair.file} is on {pair.parsed.curve.name}: TLS listeners need a certificate on NIST P-256")
     if not pair.parsed.dns_names:
-        raise BadPki(f"{file} names no DNS host: a TLS certificate needs the server's name among its alternative names")
+        raise BadPki(
+            f"{pair.file} names no DNS host: a TLS certificate needs the server's name among its alternative names"
+        )
     return pair
 
 
@@ -173,6 +221,7 @@ def _write_set(folder: Path, index: layout.Index, judged: _Judged) -> layout.Ind
         ci=tuple(dict.fromkeys((*index.ci, ci))),
         dp=(*(kept for kept in index.dp if _under(folder, kept) != own), entry),
         tls=creation.write_tls(folder, judged.tls.credential()) if judged.tls else index.tls,
+        eim=creation.write_eim(folder, judged.eim_tls.credential()) if judged.eim_tls else index.eim,
     )
 
 

@@ -19,7 +19,7 @@ async def examine(settings: Settings, now: datetime) -> list[checking.Finding]:
     keys = await checking.vault_keys(pki, vault)
     found = checking.check(pki, keys, now, settings.server_names, settings.eim_names if pki.eim else ())
     if pki.eim is None:
-        text = "there is none, so nothing answers ESipa: make one with `smdp pki eim`"
+        text = "there is none, so nothing answers ESipa: see `smdp pki eim` and `smdp pki import --eim-tls`"
         found.append(checking.Finding(severity=checking.Severity.NOTICE, subject="eIM", text=text))
     found.append(
         checking.Finding(

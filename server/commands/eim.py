@@ -55,6 +55,6 @@ async def _configuration(counter: int, *, pin_tls: bool, with_token: bool) -> by
     pki = layout.load(settings.pki_dir)
     identity = identity_of(settings, pki)
     if identity is None or pki.eim is None:
-        raise BadPki(f"{settings.pki_dir} has no eIM: make one with `smdp pki eim`")
+        raise BadPki(f"{settings.pki_dir} has no eIM: see `smdp pki eim` and `smdp pki import --eim-tls`")
     tls = read_certificate(pki.eim.tls_certificate) if pin_tls else None
     return await eim_configuration(open_vault(settings), identity, tls, counter=counter, with_token=with_token)

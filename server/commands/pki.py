@@ -138,29 +138,50 @@ def import_(  # noqa: PLR0913 -- one parameter an option
     pb_key: Annotated[Path | None, typer.Option(help="Its private key.")] = None,
     tls: Annotated[Path | None, typer.Option(help="DPtls certificate; replaces the one in use.")] = None,
     tls_key: Annotated[Path | None, typer.Option(help="Its private key.")] = None,
+    eim_tls: Annotated[Path | None, typer.Option(help="TLS certificate of the eIM; replaces the one in use.")] = None,
+    eim_tls_key: Annotated[Path | None, typer.Option(help="Its private key.")] = None,
     replace: Annotated[bool, typer.Option("--replace", help="Take the place of the CI's present set.")] = False,
     pki_dir: PkiDir = None,
     vault_file: VaultFile = None,
     passphrase_file: PassphraseFile = None,
     as_json: AsJson = False,
 ) -> None:
-    """Bring your own CI, DPauth, DPpb (and DPtls) next to the sets the folder has; judged before anything is written.
+    """Bring your own CI, DPauth, DPpb (and TLS) next to what the folder has; all is judged before anything is written.
 
     Example: smdp pki import --ci ci.der --auth auth.der --auth-key auth.pem --pb pb.der --pb-key pb.pem
 
     A renewed TLS certificate alone: smdp pki import --tls tls.der --tls-key tls.pem
+
+    An eIM, or its renewed certificate: smdp pki import --eim-tls eim.der --eim-tls-key eim.pem
     """
     from certs import folder
 
     settings = _settings(pki_dir, vault_file, passphrase_file)
-    if tls and tls_key and not (ci or auth or auth_key or pb or pb_key):
+    alone = not (ci or auth or auth_key or pb or pb_key)
+    if alone and eim_tls and eim_tls_key and not (tls or tls_key):
+        vault = _new_or_open_vault(settings)
+        pki = asyncio.run(folder.import_eim(settings.pki_dir, vault, eim_tls, eim_tls_key, now=_now()))
+        _show_eim(pki, settings.eim_names, as_json=as_json)
+        return
+    if alone and tls and tls_key and not (eim_tls or eim_tls_key):
         _show_folder(folder.import_tls(settings.pki_dir, tls, tls_key, now=_now()), as_json=as_json)
         return
     if not (ci and auth and auth_key and pb and pb_key):
         raise folder.BadPki(
-            "a set is --ci, --auth, --auth-key, --pb and --pb-key; only --tls with --tls-key come alone"
+            "a set is --ci, --auth, --auth-key, --pb and --pb-key; only --tls with --tls-key, or --eim-tls with"
+            " --eim-tls-key, come alone"
         )
-    given = folder.SetFiles(ci=ci, auth=auth, auth_key=auth_key, pb=pb, pb_key=pb_key, tls=tls, tls_key=tls_key)
+    given = folder.SetFiles(
+        ci=ci,
+        auth=auth,
+        auth_key=auth_key,
+        pb=pb,
+        pb_key=pb_key,
+        tls=tls,
+        tls_key=tls_key,
+        eim_tls=eim_tls,
+        eim_tls_key=eim_tls_key,
+    )
     vault = _new_or_open_vault(settings)
     pki = asyncio.run(folder.import_set(settings.pki_dir, vault, given, now=_now(), replacing=replace))
     _show_folder(pki, as_json=as_json)

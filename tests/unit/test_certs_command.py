@@ -8,12 +8,14 @@ import json
 import re
 import sys
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 import certs_cases as cases
 import pytest
 from typer.testing import CliRunner
 
+from certs import recipe
 from certs.folder import load
 from certs.listing import PEERS, ROLES
 from server.__main__ import application, main
@@ -211,6 +213,25 @@ def test_import_brings_a_set_and_then_a_tls_certificate_alone(tmp_path: Path) ->
     assert json.loads(brought.stdout)["generated"] is False
     renewed = run("import", *options("tls", "tls-key"))
     assert renewed.exit_code == 0, renewed.output
+
+
+def test_import_brings_an_eim_alone_and_the_check_is_content(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = cases.made(now=datetime.now(UTC))
+    cases.written(tmp_path / "in", made)
+    assert run("import", *options("ci", "auth", "auth-key", "pb", "pb-key", "tls", "tls-key")).exit_code == 0
+    eim = recipe.eim_tls(made.ci, cases.terms(9, datetime.now(UTC)), ["eim.example.com"])
+    Path("eim.pem").write_bytes(eim.pem)
+    Path("eim.key.pem").write_bytes(eim.key_pem)
+    both = run("import", "--eim-tls", "eim.pem")
+    assert both.exit_code == 1
+    assert "--eim-tls-key" in both.stderr
+    brought = run("import", "--eim-tls", "eim.pem", "--eim-tls-key", "eim.key.pem")
+    assert brought.exit_code == 0, brought.output
+    assert "an eIM for eim.example.com" in brought.stdout
+    monkeypatch.setenv(PREFIX + "SERVER_NAMES", ",".join(cases.NAMES))
+    checked = run("check")
+    assert checked.exit_code == 0, checked.output
+    assert CliRunner().invoke(application(), ["serve", "--check"]).exit_code == 0
 
 
 def test_import_of_half_a_set_says_what_a_set_is(tmp_path: Path) -> None:

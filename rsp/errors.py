@@ -23,5 +23,9 @@ class Unreachable(Exception):  # noqa: N818 -- the name is the outcome
     """The other side did not answer, so what it did is not known: ask again, never assume."""
 
 
+class NothingSent(Unreachable):
+    """No connection came about (the name did not resolve, nobody listens, TLS failed): the other side did nothing."""
+
+
 class Unavailable(Exception):  # noqa: N818 -- the name is the outcome
     """Our own database or vault is away: nothing was decided; answer 503 and let the caller come back."""

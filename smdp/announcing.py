@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from rsp.errors import Refused, Unreachable
+from rsp.errors import NothingSent, Refused, Unreachable
 from rsp.status import Status
 from smdp.event import DOUBT_SECONDS, Event, EventRefused, SmdsPolicy
 from smdp.event_ports import SmDs, Wanted
@@ -80,8 +80,9 @@ class Announcing:
                 return await step(event)
             except Unannounced as unannounced:
                 event = await self._intended(tenant_id, unannounced.wanted)
-                refusal = await self._refusal(event)
-                if refusal is not None:
+                try:
+                    await self._register(event)
+                except Refused as refusal:
                     return await self._unless_done(step, refusal)
             except Refused:
                 if event is not None:
@@ -97,23 +98,28 @@ class Announcing:
         async with self._store.begin(tenant_id) as work:
             return await work.events.intend(wanted, GRACE_SECONDS)
 
-    async def _refusal(self, event: Event) -> Refused | None:
-        """Register the event; on failure it is withdrawn, and the answer says why."""
+    async def _register(self, event: Event) -> None:
+        """Register the event. Raises Refused: then it is withdrawn; what went wrong on the way there is its cause."""
         try:
             await self._smds.register(event, forwarding=self._policy.forwards(event.smds_address))
         except Unreachable as lost:
-            await self._give_up(event, str(lost), DOUBT_SECONDS)
-            return Refused(Status.SMDS_UNREACHABLE)
+            if isinstance(lost, NothingSent) and event.attempt == 1:
+                await self._disown(event, str(lost))
+            else:
+                await self._give_up(event, str(lost), DOUBT_SECONDS)
+            raise Refused(Status.SMDS_UNREACHABLE) from lost
         except EventRefused as refused:
             if not refused.means(Status.EVENT_REGISTERED_ALREADY):
                 await self._give_up(event, str(refused))
-                return _told(refused)
+                raise _told(refused) from refused
             if event.attempt == 1:
-                async with self._store.begin(event.tenant_id) as work:
-                    await work.events.disown(event, str(refused))
-                return _told(refused)
+                await self._disown(event, str(refused))
+                raise _told(refused) from refused
             # Registered at an earlier attempt whose answer, or whose end, was lost.
-        return None
+
+    async def _disown(self, event: Event, error: str) -> None:
+        async with self._store.begin(event.tenant_id) as work:
+            await work.events.disown(event, error)
 
     async def _give_up(self, event: Event, error: str, doubt_seconds: float = 0.0) -> None:
         async with self._store.begin(event.tenant_id) as work:
@@ -124,7 +130,7 @@ class Announcing:
         try:
             return await step(None)
         except Unannounced:
-            raise refusal from None
+            raise refusal from refusal.__cause__
 
 
 def _told(refused: EventRefused) -> Refused:

@@ -36,7 +36,7 @@ class EventStep(StrEnum):
     WITHDRAW = "no longer wanted"
     REMOVE = "SM-DS has it no more"
     REPLACE = "wanted again: another takes its place"
-    DISOWN = "belongs to another party"
+    DISOWN = "nothing of ours is there"
 
 
 _S, _E = EventState, EventStep
@@ -49,7 +49,7 @@ TRANSITIONS: dict[tuple[EventState, EventStep], EventState] = {
     (_S.REGISTERED, _E.WITHDRAW): _S.WITHDRAWING,
     (_S.WITHDRAWING, _E.REMOVE): _S.WITHDRAWN,
     (_S.WITHDRAWING, _E.REPLACE): _S.WITHDRAWN,
-    # The SM-DS has an event of this name that we never asked for: it is not ours to delete.
+    # The SM-DS has an event of this name that we never asked for, or was never asked: nothing is ours to delete.
     (_S.REGISTERING, _E.DISOWN): _S.WITHDRAWN,
 }
 

@@ -15,7 +15,7 @@ class SmDs(Protocol):
     """ES12 (SGP.22 5.10)."""
 
     async def register(self, event: Event, *, forwarding: bool) -> None:
-        """Raises smdp.event.EventRefused, rsp.errors.Unreachable: then it may have been registered."""
+        """Raises smdp.event.EventRefused, rsp.errors.Unreachable: unless that is NothingSent it may be registered."""
 
     async def delete(self, event: Event) -> None:
         """Raises smdp.event.EventRefused, rsp.errors.Unreachable: then it may have been deleted."""
@@ -59,7 +59,7 @@ class EventWork(Protocol):
         """It was not registered, or for so long perhaps: withdrawn, unless a later attempt is under way."""
 
     async def disown(self, event: Event, error: str) -> None:
-        """The SM-DS has an event of that name from somebody else."""
+        """Nothing of ours is at the SM-DS: it has an event of that name from somebody else, or never heard of ours."""
 
 
 class Events(Protocol):

@@ -166,7 +166,7 @@ class EventRows:
         await self._connection.execute(_FAIL, number=event.id, this_attempt=event.attempt, doubt_seconds=doubt_seconds)
 
     async def disown(self, event: Event, error: str) -> None:
-        """It belongs to somebody else."""
+        """Nothing of ours is at the SM-DS."""
         await self._connection.execute(
             _DISOWN, number=event.id, this_attempt=event.attempt, error=error[:_LONGEST_ERROR]
         )

@@ -9,7 +9,7 @@ from typing import Any
 import aiohttp
 import msgspec
 
-from rsp.errors import Unreachable
+from rsp.errors import NothingSent, Unreachable
 
 _HEADERS = {"X-Admin-Protocol": "gsma/rsp/v2.5.0", "Content-Type": "application/json;charset=UTF-8"}
 _LARGEST_ANSWER = 4 * 1024 * 1024
@@ -56,7 +56,8 @@ class GsmaClient:
     async def call(self, path: str, body: bytes) -> Reply:
         """Post a request-response function.
 
-        Raises Unreachable when no answer of the function came back, NotOffered when there is no such function there.
+        Raises Unreachable when no answer of the function came back, NothingSent when it was not even asked, NotOffered
+        when there is no such function there.
         HTTP 400 with a Failed header is a refusal, as some servers write it; any other status says nothing about what
         was done.
         """
@@ -88,6 +89,9 @@ class GsmaClient:
                 ssl=self._tls or True,
             ) as response:
                 return response.status, await read_whole(response.content, self._largest)
+        except aiohttp.ClientConnectorError as error:
+            # Before a byte of the request: the client sends only over a connection that stands.
+            raise NothingSent(f"{url} cannot be reached: {type(error).__name__}") from error
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
             raise Unreachable(f"{url} cannot be reached: {type(error).__name__}") from error
 

@@ -19,7 +19,7 @@ import structlog
 from aiohttp import hdrs, web
 
 from crypto.vault import VaultUnavailable
-from rsp.errors import Malformed, Refused, Unavailable
+from rsp.errors import Malformed, Refused, Unavailable, Unreachable
 from rsp.json_binding import failure_header
 from rsp.status import Status
 from transport.answers import Answer, Head, head_of
@@ -199,7 +199,7 @@ class Interface:
         if isinstance(error, Refused) and self.binding.refusal:
             codes = (error.status.subject, error.status.reason)
             self.metrics.refused(self.name, function, codes)
-            _log.info("refused", interface=self.name, function=function, code="/".join(codes), why=error.detail)
+            _log.info("refused", interface=self.name, function=function, code="/".join(codes), why=_why(error))
             return _success(self.binding.refusal(function, error), self.binding)
         if isinstance(error, Malformed) and not self.binding.has_status_codes:
             _log.info("malformed", why=str(error))
@@ -217,6 +217,14 @@ class Chosen:
     interface: Interface
     function: str
     call: Function
+
+
+def _why(refused: Refused) -> str:
+    """For the log: what the client is told, else who could not be reached. What others have written is left out."""
+    lost = refused.__cause__
+    if refused.detail or not isinstance(lost, Unreachable):
+        return refused.detail
+    return str(lost) if lost.__cause__ else "the other side gave no answer of the standard"
 
 
 @lru_cache

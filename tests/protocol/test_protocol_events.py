@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import socket
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
 
+import aiohttp
 import pytest
+from aiohttp.abc import AbstractResolver, ResolveResult
 
+from rsp.errors import NothingSent, Refused
 from rsp.status import Status
 from simulator.card import Card
 from simulator.smds import Trouble
-from smdp.ordering import DownloadOrder
+from smdp.ordering import DownloadOrder, Ordering
+from store.ordering import Orderings
 from tests.conformance import conforms
 from tests.protocol_stage import NAME, Clock, Material, Ordered, Seen, refuses
-from tests.smds_stage import EventStage
+from tests.smds_stage import SMDS, EventStage, es12_client
+from transport.resolving import ChosenHosts
+from transport.tls import ci_context
 
 
 @pytest.fixture
@@ -125,6 +133,70 @@ async def test_lost_registration_leaves_nothing_behind(at: EventStage, trouble: 
     assert (await at.rows(ordered), await at.unsent()) == (["withdrawing"], 1)
     await untouched(at, ordered, card)
     assert (await at.confirm(ordered, call_id="again")).matching_id == at.smds.events(card.eid)[0][0]
+
+
+@dataclass
+class Names(AbstractResolver):
+    """Every name is at this one address; at none when that is empty."""
+
+    address: str = ""
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[ResolveResult]:
+        if not self.address:
+            raise OSError("no such name")
+        found = ResolveResult(hostname=host, host=self.address, port=port, family=family, proto=0, flags=0)
+        return [found]
+
+    async def close(self) -> None:
+        """Nothing to close."""
+
+
+async def confirm_by(at: EventStage, names: AbstractResolver, ordered: Ordered) -> Exception:
+    """ConfirmOrder of a server that looks names up so, under a MatchingID of its own; what it is refused with."""
+    pki, stage = at.stage.material.pki, at.stage
+    tls = ci_context(pki.ci_certificates, pki.tls_certificate, pki.tls_key)
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=tls, resolver=names)) as http:
+        server = Ordering(Orderings(stage.pool), stage.material.vault, stage.policy, stage.clock.now, es12_client(http))
+        with pytest.raises(Refused) as refusal:
+            await at.confirm(ordered, ordering=server, matching_id="MINE")
+    assert refusal.value.status is Status.SMDS_UNREACHABLE
+    return refusal.value
+
+
+UNREACHED: dict[str, Callable[[], AbstractResolver]] = {
+    "no such name": lambda: ChosenHosts({}, Names()),
+    "not public": lambda: ChosenHosts({}, Names("127.0.0.1")),
+    "nobody listens": lambda: ChosenHosts({SMDS: ("127.0.0.1", 1)}, Names("127.0.0.1")),
+}
+
+
+@pytest.mark.parametrize("names", UNREACHED.values(), ids=UNREACHED)
+async def test_sm_ds_that_was_never_asked_is_not_asked_to_delete(
+    at: EventStage, names: Callable[[], AbstractResolver]
+) -> None:
+    card = at.stage.card()
+    ordered = await at.linked(card.eid)
+    refusal = await confirm_by(at, names(), ordered)
+    assert isinstance(refusal.__cause__, NothingSent)
+    assert (await at.rows(ordered), await at.unsent()) == (["withdrawn"], 0)
+    await untouched(at, ordered, card)
+    assert at.smds.seen == []
+    await at.confirm(ordered, matching_id="MINE")
+    assert at.smds.events(card.eid) == [("MINE", NAME)]
+
+
+async def test_sm_ds_that_may_have_been_asked_before_is_asked_to_delete(at: EventStage) -> None:
+    card = at.stage.card()
+    ordered = await at.linked(card.eid)
+    at.smds.fail_next("registerEvent", Trouble.DROP_AFTER)
+    with refuses(Status.SMDS_UNREACHABLE):
+        await at.confirm(ordered, matching_id="MINE")
+    assert at.smds.events(card.eid) == [("MINE", NAME)]
+    await confirm_by(at, ChosenHosts({}, Names()), ordered)
+    assert await at.rows(ordered) == ["withdrawn", "withdrawing"]
+    await untouched(at, ordered, card)
 
 
 @conforms(

@@ -18,7 +18,9 @@ from es9plus import messages as es9_messages
 from es9plus.server import Es9Plus
 from esipa import messages as esipa_messages
 from esipa.server import Esipa
+from server import logs
 from server.callers import admitting
+from server.listening import addresses
 from server.operations import Operations
 from server.settings import Settings
 from server.wiring import Services
@@ -31,11 +33,19 @@ _HANDSHAKE_SECONDS = 10.0
 _IDLE_SECONDS = 75.0
 _STALL_SECONDS = 30.0
 
+_log = logs.get("server.answering")
 
-async def answer(services: Services, stop: asyncio.Event) -> None:
-    """Listen on every interface until `stop`, then let running requests end within the drain time."""
+
+async def answer(services: Services, stop: asyncio.Event, *, speaks: bool) -> None:
+    """Listen on every interface until `stop`, then let running requests end within the drain time.
+
+    Of the processes that share the addresses one `speaks`: it logs where they are.
+    """
     gate = Gate()
     async with answering(services, gate):
+        if speaks:
+            for interface, url in addresses(services.settings, eim=services.eim is not None).items():
+                _log.info("listening", interface=interface, url=url)
         await stop.wait()
         gate.open = False
 

@@ -10,6 +10,20 @@ from server.settings import Settings, SettingsError
 
 LISTENERS = ("es9", "es2", "eim", "api", "ops")
 
+_SPOKEN = {"es9": "ES9+", "es2": "ES2+", "eim": "ESipa", "api": "API", "ops": "operations"}
+
+
+def addresses(settings: Settings, *, eim: bool) -> dict[str, str]:
+    """Where a server with these settings listens, {interface: URL}, for people; ESipa only where there is an `eim`."""
+    found = {}
+    for name, spoken in _SPOKEN.items():
+        host, port = getattr(settings, f"{name}_host"), getattr(settings, f"{name}_port")
+        scheme = "http" if name == "ops" else "https"
+        found[spoken] = f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}{'/docs' if name == 'api' else ''}"
+    if not eim:
+        del found["ESipa"]
+    return found
+
 
 @contextmanager
 def reserved(settings: Settings) -> Iterator[dict[str, int]]:

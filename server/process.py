@@ -41,7 +41,7 @@ async def run(role: str, index: int, hinting: socket.socket) -> None:
         gc.set_threshold(_RARE_COLLECTION, 20, 50)
         logs.get("server.process").info("ready", role=role, index=index)
         if role != "worker":
-            await answer(services, stop)
+            await answer(services, stop, speaks=index == 0)
             return
         with bells.listening(hinting):
             await work(services, bells, stop)

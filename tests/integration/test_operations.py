@@ -160,6 +160,20 @@ async def test_gauges_come_from_the_worker_only(caller: Caller, server: ServerUn
     assert [file.name for file in _gauge_files(server.settings)] == [f"gauge_mostrecent_{worker}.db"]
 
 
+async def test_log_tells_where_each_interface_listens(caller: Caller, server: ServerUnderTest) -> None:
+    async with asyncio.timeout(_REFRESH):
+        while len(told := server.events("listening")) < 5:
+            await caller.ops("/healthz")
+    ports = server.state.ports
+    assert {record["interface"]: record["url"] for record in told} == {
+        "ES9+": f"https://127.0.0.1:{ports['es9']}",
+        "ES2+": f"https://127.0.0.1:{ports['es2']}",
+        "ESipa": f"https://127.0.0.1:{ports['eim']}",
+        "API": f"https://127.0.0.1:{ports['api']}/docs",
+        "operations": f"http://127.0.0.1:{ports['ops']}",
+    }
+
+
 async def test_ready_and_alive_and_nothing_else_is_answered(caller: Caller) -> None:
     ready, alive = await caller.ops("/readyz"), await caller.ops("/healthz")
     assert (ready.status, ready.json()) == (200, {"status": "ready"})

@@ -147,6 +147,8 @@ class Es2Plus:
         operator = await self._directory.by_certificate(fingerprint) if fingerprint else None
         if operator is None:
             text = "This client certificate belongs to no operator. Have it registered with `smdp operator`."
+            if fingerprint and await self._directory.is_inactive(fingerprint):
+                text = "The operator of this client certificate is inactive. Activate it with `smdp operator change`."
             raise Turned(status=403, text=text)
         return operator
 

@@ -129,7 +129,7 @@ class Ordering:
             order = await existing(work, iccid)
             if not same_release(order):
                 if (order.state, OrderEvent.RELEASE) not in TRANSITIONS:
-                    raise Refused(Status.ICCID_INVALID_TRANSITION, f"The order is {order.state}.")
+                    raise _not_now(order)
                 change = replace(OrderChange.of(order, OrderEvent.RELEASE), expires_at=await self._expiry(work))
                 await work.change_order(change)
                 await announced(work, wanted_event(order, change), event)
@@ -167,7 +167,7 @@ class Ordering:
     ) -> OrderChange:
         event = OrderEvent.CONFIRM_AND_RELEASE if request.release else OrderEvent.CONFIRM
         if (order.state, event) not in TRANSITIONS:
-            raise Refused(Status.ICCID_INVALID_TRANSITION, f"The order is {order.state}.")
+            raise _not_now(order)
         key = SealingKey.generate()
         sealed = None
         if request.confirmation_code:
@@ -268,6 +268,13 @@ def _agreed_eid(order: Order, eid: Eid | None) -> Eid | None:
     if order.eid is not None and eid is not None and order.eid != eid:
         raise Refused(Status.EID_ASSOCIATED_OTHERWISE)
     return order.eid or eid
+
+
+def _not_now(order: Order) -> Refused:
+    text = f"The order is {order.state}."
+    if order.state is OrderState.ERROR:
+        text = "The order has failed: recoverProfile (`smdp order recover`) opens it again."
+    return Refused(Status.ICCID_INVALID_TRANSITION, text)
 
 
 def _chosen_token(asked: str | None) -> MatchingId | None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from rsp.errors import Refused
 from rsp.identifiers import Iccid
 from rsp.status import Status
-from smdp.order import CardState, Order, OrderState, ProfileState
+from smdp.order import TRANSITIONS, CardState, Order, OrderEvent, OrderState, ProfileState
 from smdp.ports import OrderingStore, OrderingWork, StockProfile
+from smdp.requests import FinalProfileStatus
 
-_ORDERED = "An order holds this profile: cancel the order, with finalProfileStatusIndicator Unavailable."
 _HELD = "A card got this profile and may hold it: see `smdp order show`; --anyway restores it all the same."
 
 
@@ -23,7 +23,7 @@ class Shelf:
         async with self._store.begin(tenant_id) as work:
             profile = await _known(work, iccid)
             if profile.state is ProfileState.ORDERED:
-                raise Refused(Status.ICCID_IN_USE, _ORDERED)
+                raise await _ordered(work, iccid, FinalProfileStatus.UNAVAILABLE)
             if profile.state is ProfileState.AVAILABLE:
                 await work.change_profile(iccid, ProfileState.AVAILABLE, ProfileState.UNAVAILABLE)
 
@@ -32,7 +32,7 @@ class Shelf:
         async with self._store.begin(tenant_id) as work:
             profile = await _known(work, iccid)
             if profile.state is ProfileState.ORDERED:
-                raise Refused(Status.ICCID_IN_USE, _ORDERED)
+                raise await _ordered(work, iccid, FinalProfileStatus.AVAILABLE)
             if profile.state is ProfileState.AVAILABLE:
                 return
             order = await work.latest_order(iccid)
@@ -46,6 +46,16 @@ async def _known(work: OrderingWork, iccid: Iccid) -> StockProfile:
     if profile is None:
         raise Refused(Status.ICCID_UNKNOWN)
     return profile
+
+
+async def _ordered(work: OrderingWork, iccid: Iccid, final: FinalProfileStatus) -> Refused:
+    """The refusal of a profile that an order holds: whether cancelling helps, and how."""
+    order = await work.latest_order(iccid)
+    if order is None or (order.state, OrderEvent.CANCEL) in TRANSITIONS:
+        text = f"An order holds this profile: cancel the order, with finalProfileStatusIndicator {final.value}."
+    else:
+        text = f"The order is {order.state}: a card has got this profile, and only its report of the deletion frees it."
+    return Refused(Status.ICCID_IN_USE, text)
 
 
 async def _may_be_held(work: OrderingWork, order: Order) -> bool:

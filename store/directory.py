@@ -21,11 +21,10 @@ _LISTS = ("tacs_allowed", "tacs_denied", "eums_allowed", "eums_denied")
 _OPERATORS = select(tenants.c.id, *(tenants.c[name] for name in _COLUMNS))
 _ID = tenants.c.id == bindparam("operator_id", type_=BigInteger)
 
-_BY_CERTIFICATE = compiled(
-    _OPERATORS.join(tenant_certificates).where(
-        tenant_certificates.c.fingerprint == bindparam("fingerprint", type_=LargeBinary), tenants.c.active
-    )
-)
+_CERTIFICATE = tenant_certificates.c.fingerprint == bindparam("fingerprint", type_=LargeBinary)
+
+_BY_CERTIFICATE = compiled(_OPERATORS.join(tenant_certificates).where(_CERTIFICATE, tenants.c.active))
+_INACTIVE = compiled(select(tenants.c.id).join(tenant_certificates).where(_CERTIFICATE, ~tenants.c.active))
 _BY_ID = compiled(_OPERATORS.where(_ID))
 _BY_NAME = compiled(_OPERATORS.where(tenants.c.name == bindparam("name", type_=Text)))
 _LIST = compiled(
@@ -66,6 +65,10 @@ class Operators:
     async def by_certificate(self, fingerprint: bytes) -> Operator | None:
         """The active operator whose client certificate has this SHA-256 fingerprint."""
         return _operator(await self._pool.fetch_one(_BY_CERTIFICATE, fingerprint=fingerprint))
+
+    async def is_inactive(self, fingerprint: bytes) -> bool:
+        """Whether this is a client certificate of an operator that is not active."""
+        return await self._pool.fetch_one(_INACTIVE, fingerprint=fingerprint) is not None
 
     async def by_id(self, operator_id: int) -> Operator | None:
         """The operator with this id."""

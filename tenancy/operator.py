@@ -55,6 +55,9 @@ class Directory(Protocol):
     async def by_certificate(self, fingerprint: bytes) -> Operator | None:
         """The active operator whose client certificate has this SHA-256 fingerprint."""
 
+    async def is_inactive(self, fingerprint: bytes) -> bool:
+        """Whether this is a client certificate of an operator that is not active."""
+
     async def by_id(self, operator_id: int) -> Operator | None:
         """The operator with this id."""
 

@@ -287,7 +287,9 @@ async def test_an_unknown_operator_is_not_found(pool: Pool) -> None:
 async def test_an_inactive_operator_is_not_found_by_certificate(pool: Pool) -> None:
     directory = Operators(pool)
     await directory.add_operator(Operator(id=0, name="One", requester_id="1", active=False), (b"1" * 32,))
+    await directory.add_operator(Operator(id=0, name="Two", requester_id="2"), (b"2" * 32,))
     assert await directory.by_certificate(b"1" * 32) is None
+    assert [await directory.is_inactive(number * 32) for number in (b"1", b"2", b"3")] == [True, False, False]
 
 
 @pytest.mark.parametrize(

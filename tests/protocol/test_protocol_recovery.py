@@ -6,10 +6,12 @@ from datetime import timedelta
 
 import pytest
 
+from rsp.errors import Refused
 from rsp.status import Status
 from simulator.card import Card
 from simulator.lpa_messages import CancelReason
 from simulator.misbehaviour import Misbehaviour
+from smdp.ordering import ConfirmOrder
 from smdp.recovery import Target, VendorFunctions
 from store.ordering import Orderings
 from tests.conformance import conforms
@@ -147,6 +149,17 @@ async def test_report_of_success_that_comes_after_the_recovery_counts(stage: Sta
     assert (await stage.seen(ordered)).order == "installed"
     with refuses(Status.NOT_RELEASED):
         await attempt(stage, card, ordered.matching_id).begun()
+
+
+async def test_release_or_confirmation_of_a_failed_order_names_the_function_that_opens_it(stage: Stage) -> None:
+    ordered = await stage.order()
+    await rejected(stage, stage.card(), ordered)
+    with pytest.raises(Refused, match="recoverProfile") as release:
+        await stage.ordering.release_profile(stage.call(ordered.tenant_id), ordered.iccid)
+    request = ConfirmOrder(iccid=ordered.iccid, release=True)
+    with pytest.raises(Refused, match="recoverProfile") as confirmation:
+        await stage.ordering.confirm_order(stage.call(ordered.tenant_id), request)
+    assert {each.value.status for each in (release, confirmation)} == {Status.ICCID_INVALID_TRANSITION}
 
 
 async def test_another_operators_order_cannot_be_recovered(stage: Stage, vendor: VendorFunctions) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from rsp.errors import Refused
 from rsp.status import Status
 from simulator.lpa_messages import CancelReason
 from simulator.misbehaviour import Misbehaviour
@@ -37,6 +38,17 @@ async def test_ordered_profile_is_neither_withdrawn_nor_restored(stage: Stage, s
         with refuses(Status.ICCID_IN_USE):
             await function(ordered.tenant_id, ordered.iccid)
     assert await stage.profile_state(ordered.iccid) == "ordered"
+
+
+async def test_refusal_tells_how_to_cancel_only_while_that_helps(stage: Stage, shelf: Shelf) -> None:
+    card, ordered = stage.card(), await stage.order()
+    for function, final in ((shelf.withdraw, "Unavailable"), (shelf.restore, "Available")):
+        with pytest.raises(Refused, match=f"cancel the order, with finalProfileStatusIndicator {final}\\."):
+            await function(ordered.tenant_id, ordered.iccid)
+    assert (await attempt(stage, card, ordered.matching_id).installed()).succeeded
+    for function in (shelf.withdraw, shelf.restore):
+        with pytest.raises(Refused, match="The order is installed: a card has got this profile, and only its report"):
+            await function(ordered.tenant_id, ordered.iccid)
 
 
 async def test_profile_of_another_operator_is_unknown(stage: Stage, shelf: Shelf) -> None:

@@ -10,6 +10,7 @@ import msgspec
 
 from certs.layout import PkiFolder
 from es12.client import Es12Client
+from rsp.errors import Unreachable
 from server.clock import SystemClock
 from server.settings import Settings
 from smdp.event import SmdsPolicy
@@ -23,7 +24,10 @@ from store.pool import Pool
 from transport.client import GsmaClient
 from transport.resolving import ChosenHosts, Target
 from transport.tls import ci_context
-from webhooks.sender import Unwanted
+from webhooks.sender import Undeliverable, Unwanted
+
+MOST_TRIES = 300
+"""After so many a deletion is given up: with the pauses of `webhooks.sender.Pace` that is a day and some."""
 
 
 class EventRemovals:
@@ -33,11 +37,17 @@ class EventRemovals:
         self._keeping = keeping
 
     async def send(self, message: ClaimedMessage) -> None:
-        """Raises Unreachable, Unwanted."""
+        """Raises Unreachable, Unwanted, and Undeliverable once it was tried for long."""
+        number = int(msgspec.json.decode(message.body)["event"])
         try:
-            await self._keeping.remove(int(msgspec.json.decode(message.body)["event"]))
+            await self._keeping.remove(number)
         except EventWanted as wanted:
             raise Unwanted(str(wanted)) from None
+        except Unreachable as lost:
+            if message.attempts < MOST_TRIES:
+                raise
+            await self._keeping.give_up(number, str(lost))
+            raise Undeliverable(str(lost)) from lost
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -53,6 +53,10 @@ class EventKeeping:
         if not await self._events.removed(number):
             raise Unreachable("a lost call may still bring the event back: it will be deleted once more")
 
+    async def give_up(self, number: int, error: str) -> None:
+        """The event will not be deleted by us: whoever looks at its order is told, and why."""
+        await self._events.not_removed(number, f"given up, the SM-DS may still have it: {error}", 0.0)
+
     async def reconcile(self, most: int, size: int = 5000) -> int:
         """Compare the next `size` events and orders, and register up to `most`; answers how many were seen to."""
         now = self._now()

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rsp.status import Status
+from server.smds_wiring import MOST_TRIES
 from simulator.card import Card
 from simulator.lpa_messages import CancelReason
 from simulator.misbehaviour import Misbehaviour
@@ -20,6 +21,7 @@ from smdp.event import EventState, EventStep, ImpossibleTransition, after, befor
 from smdp.expiry import Expiry
 from smdp.ordering import FinalProfileStatus
 from store.downloads import Downloads
+from store.order_book import OrderBook
 from tests.conformance import conforms
 from tests.protocol_attempt import attempt
 from tests.protocol_stage import NAME, Clock, Material, Ordered, refuses
@@ -175,6 +177,29 @@ async def test_deletion_is_tried_until_it_is_done(at: EventStage, trouble: Troub
     await at.settle()
     assert (at.smds.events(card.eid), await at.rows(ordered), await at.unsent()) == ([], ["withdrawn"], 0)
     assert len(at.smds.calls("deleteEvent")) >= 4
+
+
+async def test_deletion_that_failed_for_long_is_given_up_and_its_order_tells_why(at: EventStage) -> None:
+    card = at.stage.card()
+    ordered = await at.announced(card.eid)
+    at.smds.fail_next("deleteEvent", Trouble.DROP_BEFORE, times=3)
+    await cancelled(at, ordered, card)
+    await at.stage.tables.execute("UPDATE outbox SET attempts = $1", MOST_TRIES - 2)
+    await at.sender.send_due()
+    await at.sender.finish()
+    assert (await at.unsent(), len(at.smds.calls("deleteEvent"))) == (1, 1)
+    await at.settle()
+    assert (await at.unsent(), len(at.smds.calls("deleteEvent"))) == (0, 2)
+    history = await OrderBook(at.stage.pool).order_history(ordered.iccid)
+    assert history is not None
+    assert (history.event, history.event_error.partition(":")[0]) == (
+        "withdrawing", "given up, the SM-DS may still have it"
+    )  # fmt: skip
+    assert "cannot be reached" in history.event_error
+    # The name is free for an order to come.
+    second = await at.confirm(await at.linked(card.eid, ordered.tenant_id), matching_id=ordered.matching_id)
+    await at.settle()
+    assert (await at.rows(second), await at.unsent()) == (["registered"], 0)
 
 
 async def test_order_of_the_same_name_is_registered_though_its_forerunner_was_not_deleted_yet(at: EventStage) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from collections.abc import Callable
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
@@ -33,13 +34,19 @@ class PlatformInput(Body, frozen=True, kw_only=True):
     def __repr__(self) -> str:
         return f"PlatformInput(kind={self.kind!r})"
 
-    def access(self, kinds: frozenset[str]) -> PlatformAccess:
-        """Everything but the key. Raises BadTerms for a kind without adapter or an address that is not one."""
-        if self.kind not in kinds:
-            raise BadTerms(f"platform.kind must be one of {', '.join(sorted(kinds))}")
+    def access(self, check: PlatformCheck) -> PlatformAccess:
+        """Everything but the key. Raises BadTerms for what could never be used to reach a platform."""
+        try:
+            check(self)
+        except Malformed as error:
+            raise BadTerms(str(error)) from None
         if self.base_url and not _ADDRESS.fullmatch(self.base_url):
             raise BadTerms("platform.baseUrl reads https://host/path, without credentials and query")
         return PlatformAccess(kind=self.kind, base_url=self.base_url, username=self.username)
+
+
+PlatformCheck = Callable[[PlatformInput], None]
+"""Raises Malformed for a kind without adapter, and when a platform of that kind cannot be reached so."""
 
 
 class SmdpInput(Body, frozen=True, kw_only=True):
@@ -218,9 +225,9 @@ _EXAMPLE_CHANGE = CarrierChange(
 class Carriers:
     """The resource."""
 
-    def __init__(self, desk: Desk, platform_kinds: frozenset[str]) -> None:
+    def __init__(self, desk: Desk, check: PlatformCheck) -> None:
         self._desk = desk
-        self._kinds = platform_kinds
+        self._check = check
 
     def operations(self) -> tuple[AnyOperation, ...]:
         """Everything that can be done with carriers."""
@@ -288,7 +295,7 @@ class Carriers:
         new = NewCarrier(
             name=body.name,
             role=body.role,
-            platform=body.platform.access(self._kinds),
+            platform=body.platform.access(self._check),
             operator_id=body.operator_id,
             profile_type=body.profile_type,
             inventory_account=body.inventory_account,
@@ -318,7 +325,7 @@ class Carriers:
         platform, secret, smdp_key = changes.pop("platform", None), None, ""
         carrier_id = request.id("carrier_id")
         if platform is not None:
-            changes["platform"], secret = platform.access(self._kinds), platform.api_key
+            changes["platform"], secret = platform.access(self._check), platform.api_key
         if (smdp := changes.get("smdp")) is not None:
             changes["smdp"], smdp_key = smdp.access(), smdp.key
         changed = await self._desk.change_carrier(request.act, carrier_id, changes, secret, smdp_key)

@@ -25,7 +25,7 @@ from api.swap_views import (
 from rsp.errors import Unreachable
 from rsp.identifiers import Eid, Iccid
 from swap.desk import CannotBegin, Confirmation, Desk, MayNotOrder, Order, PlanChanged, SwapUnknown, TooLate
-from swap.ports import SwapRunning, TransitionLost
+from swap.ports import CarrierRefused, ProfileRefused, SwapRunning, TransitionLost
 from swap.record import Filter
 from swap.swap import SwapState
 from tenancy.desk import Desk as TenancyDesk
@@ -304,5 +304,7 @@ def _problems() -> Iterator[None]:
         raise NotAllowed(str(refused)) from None
     except CannotBegin as gates:
         raise Problem("unprocessable", str(gates)) from None
+    except (CarrierRefused, ProfileRefused) as refused:
+        raise Problem("unprocessable", str(refused)) from None
     except Unreachable as away:
         raise Problem("unavailable", f"The carrier's platform cannot be asked now: {away}", retry_after=10) from None

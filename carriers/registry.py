@@ -56,9 +56,7 @@ class Registry:
         made = self._made.get(carrier)
         if made is not None and made[0] == settings:
             return made[1]
-        if settings.kind not in KINDS:
-            raise Malformed(f"platform kind {settings.kind!r} is none of {', '.join(sorted(KINDS))}")
-        platform = KINDS[settings.kind](self, settings)
+        platform = _kind(settings).make(self, settings)
         self._made[carrier] = settings, platform
         return platform
 
@@ -70,27 +68,55 @@ class Registry:
         return self._paces[host, username]
 
 
+def check(settings: PlatformSettings) -> None:
+    """Whether a platform can be made of the settings; asks nobody. Raises Malformed, which says what they lack."""
+    _kind(settings).check(settings)
+
+
 def _control_center(registry: Registry, settings: PlatformSettings) -> Platform:
+    login = _control_center_login(settings)
+    pace = registry.pace(urlsplit(login.base_url).netloc, login.username)
+    rest = ControlCenterRest(registry.session, login, pace, registry.timing)
+    return ControlCenter(rest, settings.inventory_account)
+
+
+def _control_center_login(settings: PlatformSettings) -> Login:
+    key = settings.api_key
+    needed = {"baseUrl": settings.base_url, "username": settings.username, "apiKey": key}
+    if key is None or not all(needed.values()):
+        missing = ", ".join(name for name, value in needed.items() if not value)
+        raise Malformed(f"a platform of kind control_center needs {', '.join(needed)}; missing: {missing}")
+    if ":" in settings.username:
+        raise Malformed("the username of a platform of kind control_center has no colon")
     base_url = _base_url(settings.base_url)
     if not urlsplit(base_url).path:
         base_url += values.PATH
-    if not settings.username or ":" in settings.username or not settings.api_key:
-        raise Malformed("a Control Center needs a user name without a colon, and that user's API key")
-    login = Login(base_url=base_url, username=settings.username, api_key=settings.api_key)
-    pace = registry.pace(urlsplit(base_url).netloc, settings.username)
-    rest = ControlCenterRest(registry.session, login, pace, registry.timing)
-    return ControlCenter(rest, settings.inventory_account)
+    return Login(base_url=base_url, username=settings.username, api_key=key)
 
 
 def _external(registry: Registry, settings: PlatformSettings) -> Platform:  # noqa: ARG001 -- the signature of a maker
     return External()
 
 
-KINDS: Mapping[str, Callable[[Registry, PlatformSettings], Platform]] = {
-    "control_center": _control_center,
-    "external": _external,
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kind:
+    """A kind of platform. `check` and `make` raise Malformed when the settings lack something."""
+
+    make: Callable[[Registry, PlatformSettings], Platform]
+    check: Callable[[PlatformSettings], object]
+
+
+KINDS: Mapping[str, Kind] = {
+    "control_center": Kind(make=_control_center, check=_control_center_login),
+    "external": Kind(make=_external, check=lambda settings: settings),
 }
-"""The maker of each kind of platform. A maker raises Malformed when the settings lack something."""
+"""Every kind of platform there is an adapter for."""
+
+
+def _kind(settings: PlatformSettings) -> Kind:
+    if settings.kind not in KINDS:
+        raise Malformed(f"platform.kind must be one of {', '.join(sorted(KINDS))}")
+    return KINDS[settings.kind]
 
 
 def _base_url(text: str) -> str:
@@ -108,7 +134,7 @@ def _base_url(text: str) -> str:
         or parts.fragment
         or not (plain or parts.scheme == "https")
     ):
-        raise Malformed("base_url reads https://host or https://host/path, without credentials and query")
+        raise Malformed("baseUrl of a platform reads https://host or https://host/path, without credentials and query")
     return text.rstrip("/")
 
 

@@ -10,7 +10,7 @@ from typing import Protocol
 
 from aiohttp import web
 
-from api.carriers import Carriers
+from api.carriers import Carriers, PlatformInput
 from api.enterprises import Enterprises
 from api.esim_operations import EsimOperations
 from api.esims import Esims
@@ -21,9 +21,10 @@ from api.pages import pages
 from api.partnerships import Partnerships
 from api.repetition import Claim, KeptAnswer, RequestKey
 from api.swaps import Swaps as SwapResource
-from carriers.registry import KINDS
+from carriers import registry
 from crypto.vault import Vault
 from server.eim_wiring import Eim
+from server.setting_kinds import Secret
 from server.settings import Settings
 from server.swap_wiring import Swaps
 from store.api_keys import ApiKeys
@@ -95,12 +96,19 @@ class Resource(Protocol):
         """Everything that can be done with it."""
 
 
+def _check_platform(given: PlatformInput) -> None:
+    """Refuse a platform that no swap could ever use. Raises Malformed."""
+    key = Secret(given.api_key) if given.api_key else None
+    settings = registry.PlatformSettings(kind=given.kind, base_url=given.base_url, username=given.username, api_key=key)
+    registry.check(settings)
+
+
 def api_of(pool: Pool, vault: Vault, eim: Eim | None, swaps: Swaps | None, now: Callable[[], datetime]) -> ApiParts:
     """The API over `pool`; a new resource is added here. Without an eIM there are no eSIMs and no swaps."""
     parties, keys = Tenancy(pool), ApiKeys(pool)
     desk = Desk(parties, vault)
     resources: list[Resource] = [
-        Carriers(desk, frozenset(KINDS)),
+        Carriers(desk, _check_platform),
         Enterprises(desk),
         Partnerships(desk),
         Keys(KeyDesk(keys, parties, keys, secrets.token_bytes, now)),

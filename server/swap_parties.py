@@ -17,6 +17,14 @@ from tenancy.principal import Principal, PrincipalKind, Unknown
 from tenancy.terms import NoTerms
 
 _SERVER = Principal(kind=PrincipalKind.ADMIN)
+_NOTHING = Capabilities(
+    can_allocate=False,
+    can_release=False,
+    can_set_billable=False,
+    has_connectable_unbilled_state=False,
+    reports_sessions=False,
+)
+"""What a platform can do that cannot be used as it is configured."""
 
 
 class NeutralPlatform:
@@ -168,12 +176,18 @@ class PartyAgreements:
             stock = Stock(operator_id=carrier.operator_id, profile_type=carrier.profile_type)
         elif carrier.smdp is not None and carrier.profile_type:
             stock = Stock(operator_id=0, profile_type=carrier.profile_type, peer_id=carrier.id)
+        capabilities, unusable = _NOTHING, ""
+        try:
+            capabilities = await self._platforms.capabilities(carrier)
+        except CarrierRefused as refused:
+            unusable = str(refused)
         return Target(
             id=carrier.id,
             name=carrier.name,
-            capabilities=await self._platforms.capabilities(carrier),
+            capabilities=capabilities,
             inventory_account=carrier.inventory_account,
             stock=stock,
+            unusable=unusable,
         )
 
 

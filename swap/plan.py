@@ -51,6 +51,7 @@ class Missing(StrEnum):
     ALREADY_ENABLED = "already_enabled"
     SIM_ELSEWHERE = "sim_elsewhere"
     RUNNING = "swap_running"
+    PLATFORM = "platform"
     STOCK = "stock"
     ACCOUNT = "account"
 
@@ -97,13 +98,14 @@ class Account:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """The carrier a swap goes to."""
+    """The carrier a swap goes to. `unusable` says why its platform cannot be used as it is configured, "" if it can."""
 
     id: int
     name: str
     capabilities: Capabilities
     inventory_account: str = ""
     stock: Stock | None = None
+    unusable: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -219,10 +221,12 @@ def _way(target: Target, held: Held | None) -> Way:
 
 def _gates(facts: Facts, way: Way, held: Held | None) -> tuple[Gate, ...]:
     found = (_card_gate(facts), _terms_gate(facts, way), _held_gate(facts, way, held), _stock_gate(facts, way))
-    running = None
+    platform = running = None
+    if facts.target.unusable:
+        platform = Gate(missing=Missing.PLATFORM, text=facts.target.unusable)
     if facts.running is not None:
         running = Gate(missing=Missing.RUNNING, text=f"swap {facts.running} of this eSIM is running: wait for its end")
-    return tuple(gate for gate in (*found, running) if gate is not None)
+    return tuple(gate for gate in (platform, *found, running) if gate is not None)
 
 
 def _card_gate(facts: Facts) -> Gate | None:

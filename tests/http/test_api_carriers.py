@@ -70,6 +70,17 @@ async def test_a_change_replaces_the_named_members_only(admin: ApiCaller) -> Non
     assert changed.json() == made | {"inventoryAccount": "7", "version": 1}
 
 
+async def test_a_platform_that_could_never_be_reached_is_refused_with_what_is_missing(admin: ApiCaller) -> None:
+    made = (await admin.post(CARRIERS, carrier_body("nordic", platform=PLATFORM))).json()
+    bare = {"kind": "control_center", "username": "u"}
+    refused = await admin.post(CARRIERS, carrier_body("southern", platform=bare))
+    unchanged = await admin.patch(f"{CARRIERS}/{made['id']}", {"platform": bare})
+    assert code(refused) == code(unchanged) == (422, "unprocessable")
+    text = "a platform of kind control_center needs baseUrl, username, apiKey; missing: baseUrl, apiKey"
+    assert refused.json()["detail"] == unchanged.json()["detail"] == text
+    assert [one["platform"] for one in (await admin.get(CARRIERS)).json()["items"]] == [made["platform"]]
+
+
 async def test_lists_are_filtered_and_paged(admin: ApiCaller) -> None:
     ids = [(await admin.post(CARRIERS, carrier_body(f"carrier-{n}", "lead"))).json()["id"] for n in range(5)]
     await admin.post(CARRIERS, carrier_body("other", "partner"))
@@ -138,6 +149,8 @@ async def test_a_refused_request_frees_its_key(admin: ApiCaller) -> None:
         (carrier_body("n", operatorId=4711), (422, "unprocessable")),
         (carrier_body("n", operatorId=10**30), (400, "malformed")),
         (carrier_body("n", platform={"kind": "unheard_of"}), (422, "unprocessable")),
+        (carrier_body("n", platform={"kind": "control_center"}), (422, "unprocessable")),
+        (carrier_body("n", platform=PLATFORM | {"username": "a:b"}), (422, "unprocessable")),
         (carrier_body("n", platform={"kind": "external", "baseUrl": "http://10.0.0.1/"}), (422, "unprocessable")),
         (carrier_body("n", platform={"kind": "external", "baseUrl": "https://u:p@h/"}), (422, "unprocessable")),
     ],

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from carriers.control_center_rest import PROMPT
+from swap.ports import CarrierRefused, ProfileRefused
 from tenancy.principal import Principal, PrincipalKind
 from tests.api_stage import ApiCaller, caller, carrier_body
 from tests.http_stage import Edge
@@ -164,6 +165,65 @@ async def test_under_resale_the_lead_orders_and_the_enterprise_does_not(at_edge:
     ordered = await world.lead.post("/v1/swaps", world.body(enterpriseId=world.x.principal.party_id))
     assert ordered.status == 202
     assert (await world.x.get(f"/v1/swaps/{ordered.json()['swap']['id']}")).status == 200
+
+
+async def bare_platform(at_edge: Edge, carrier: ApiCaller) -> None:
+    """What no request can bring about: a platform of which nothing but the kind is known."""
+    statement = "UPDATE carriers SET platform_kind = 'control_center', platform_url = '' WHERE id = $1"
+    await at_edge.execute(statement, carrier.principal.party_id)
+
+
+async def test_a_platform_that_is_not_configured_is_a_gate_that_says_what_is_missing(
+    world: World, at_edge: Edge
+) -> None:
+    await bare_platform(at_edge, world.partner)
+    plan = await world.x.post("/v1/swaps/plan", world.body())
+    assert plan.status == 200
+    text = "the platform of partner cannot be used: a platform of kind control_center needs baseUrl, username, apiKey"
+    assert [gate["missing"] for gate in plan.json()["gates"]] == ["platform"]
+    assert plan.json()["gates"][0]["text"] == f"{text}; missing: baseUrl, username, apiKey"
+    order = await world.x.post("/v1/swaps", world.body())
+    assert (order.status, order.json()["code"], text in order.json()["detail"]) == (422, "unprocessable", True)
+    assert (await world.x.get("/v1/swaps")).json()["items"] == []
+
+
+async def test_a_swap_goes_on_by_hand_when_its_platform_is_not_configured_any_more(world: World, at_edge: Edge) -> None:
+    path = f"/v1/swaps/{(await world.x.post('/v1/swaps', world.body())).json()['swap']['id']}"
+    await bare_platform(at_edge, world.partner)
+    said = {"iccid": PARTNERS, "activationCode": "LPA:1$smdp.partner.example$SECRET-TOKEN"}
+    assert (await world.x.post(f"{path}/confirm", said)).status == 200
+    assert (await world.x.post(f"{path}/decisions/1", {"choice": "ended"})).status == 409
+    assert (await world.x.post(f"{path}/cancel")).status == 200
+
+
+async def test_the_platform_of_the_carrier_that_is_left_stands_in_the_way_of_no_swap(
+    world: World, at_edge: Edge
+) -> None:
+    await bare_platform(at_edge, world.lead)
+    plan = (await world.x.post("/v1/swaps/plan", world.body())).json()
+    assert (plan["source"], plan["gates"]) == ("lead", [])
+
+
+@pytest.mark.parametrize("refused", [CarrierRefused("it says no", permanent=True), ProfileRefused("it says no")])
+async def test_what_a_carrier_refuses_is_no_fault_of_the_server(
+    world: World, at_edge: Edge, monkeypatch: pytest.MonkeyPatch, refused: Exception
+) -> None:
+    async def refuse(*_: object, **__: object) -> None:
+        raise refused
+
+    swaps = at_edge.services.swaps
+    assert swaps is not None
+    for use in ("plan", "order", "read", "confirm", "cancel", "decide"):
+        monkeypatch.setattr(type(swaps.desk), use, refuse)
+    answers = [
+        await world.x.post("/v1/swaps/plan", world.body()),
+        await world.x.post("/v1/swaps", world.body()),
+        await world.x.get("/v1/swaps/1"),
+        await world.x.post("/v1/swaps/1/confirm", {}),
+        await world.x.post("/v1/swaps/1/cancel"),
+        await world.x.post("/v1/swaps/1/decisions/1", {"choice": "keep"}),
+    ]
+    assert {(answer.status, answer.json()["detail"]) for answer in answers} == {(422, "it says no")}
 
 
 _BUSY = """

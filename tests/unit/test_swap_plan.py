@@ -106,6 +106,7 @@ GATES = [
     (replace(FACTS, target=replace(TARGET, inventory_account="")), Missing.STOCK),
     (replace(FACTS, in_stock=False), Missing.STOCK),
     (replace(FACTS, running=41), Missing.RUNNING),
+    (replace(FACTS, target=replace(EXTERNAL, unusable="its key is missing")), Missing.PLATFORM),
 ]  # fmt: skip
 
 

@@ -13,8 +13,18 @@ Name = Annotated[str, Meta(min_length=1, max_length=100, pattern=r"^[^\x00-\x1f]
 Pem = Annotated[str, Meta(max_length=20_000, pattern=r"^[^\x00]*$")]
 Text = Annotated[str, Meta(max_length=255, pattern=r"^[^\x00]*$")]
 Id = Annotated[int, Meta(ge=1, le=2**63 - 1)]
-EidText = Annotated[str, Meta(pattern=r"^[0-9]{32}$", examples=["89049032123451234512345678901224"])]
-IccidText = Annotated[str, Meta(pattern=r"^[0-9]{18,20}$", examples=["8988211000000000001"])]
+EidText = Annotated[
+    str,
+    Meta(
+        pattern=r"^[0-9]{32}$", description="an EID is 32 decimal digits", examples=["89049032123451234512345678901224"]
+    ),
+]
+IccidText = Annotated[
+    str,
+    Meta(
+        pattern=r"^[0-9]{18,20}$", description="an ICCID is 18 to 20 decimal digits", examples=["8988211000000000001"]
+    ),
+]
 
 
 class PlansBody(Body, frozen=True, kw_only=True):

@@ -20,6 +20,7 @@ from api.authentication import Keys, authenticated, permit
 from api.operation import AnyOperation, Body, Nothing, Request
 from api.problems import Problem, problem_of, response
 from api.repetition import KeptAnswer, RequestKey, Requests, claimed, request_key
+from api.wording import worded
 from rsp.errors import Malformed
 from tenancy.principal import Act
 from transport.functions import Gate, Limits, Turned, read_body
@@ -152,9 +153,11 @@ def _body(operation: AnyOperation, raw: bytes) -> Any:
 
 
 def parse_body(kind: type[_B], raw: bytes) -> _B:
-    """A request body as its type. Raises msgspec.DecodeError, or Malformed for what is not even JSON text."""
+    """A request body as its type. Raises Malformed, and msgspec.DecodeError for what is no JSON."""
     try:
         return msgspec.json.decode(raw, type=kind)
+    except msgspec.ValidationError as error:
+        raise Malformed(worded(error, kind)) from None
     except UnicodeDecodeError:
         raise Malformed("The body is not UTF-8 text.") from None
     except RecursionError:
@@ -165,4 +168,7 @@ def _query(operation: AnyOperation, http: web.Request) -> Any:
     """The query as its type; text becomes numbers and flags where the type says so."""
     if len(set(http.query)) != len(http.query):
         raise Problem("malformed", "Give each member of the query once.")
-    return msgspec.convert(dict(http.query), operation.query, strict=False)
+    try:
+        return msgspec.convert(dict(http.query), operation.query, strict=False)
+    except msgspec.ValidationError as error:
+        raise Malformed(worded(error, operation.query)) from None

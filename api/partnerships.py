@@ -13,7 +13,8 @@ from tenancy.partners import Model, Partnership
 from tenancy.principal import Scope
 
 _PATH = "/v1/partnerships"
-Territory = Annotated[tuple[Annotated[str, Meta(pattern=r"^[0-9]{3}$")], ...], Meta(max_length=300)]
+_Mcc = Annotated[str, Meta(pattern=r"^[0-9]{3}$", description="a mobile country code is 3 decimal digits")]
+Territory = Annotated[tuple[_Mcc, ...], Meta(max_length=300)]
 
 
 class PartnershipInput(Body, frozen=True, kw_only=True):

@@ -131,6 +131,8 @@ class Desk:
 
         Raises Unknown, NotAllowed for an admin, BadTerms when a carrier names none.
         """
+        if principal.kind is PrincipalKind.ADMIN:
+            raise NotAllowed("an admin steers no eSIMs: use the key of an enterprise or of its lead carrier")
         if enterprise_id is None:
             if principal.kind is not PrincipalKind.ENTERPRISE:
                 raise BadTerms("name the enterprise: enterpriseId")

@@ -38,6 +38,8 @@ def create(
     from tenancy.principal import Scope
 
     scopes = scope or [one.value for one in Scope]
+    if not admin and not (kind == "admin" or (kind and principal is not None)):
+        raise typer.BadParameter("give --admin, or --kind and --principal")
     if admin:
         answer = _admin(name, scopes)
     else:

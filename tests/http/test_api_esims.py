@@ -115,7 +115,10 @@ async def test_an_esim_of_another_enterprise_is_not_there(world: World) -> None:
 
 
 async def test_an_admin_steers_nobodys_esims_and_a_carrier_names_the_enterprise(world: World) -> None:
-    assert code(await world.admin.get(f"/v1/esims{of(world.x)}")) == (403, "not_allowed")
+    for path in ("/v1/esims", f"/v1/esims{of(world.x)}", "/v1/esims?enterpriseId=4711", "/v1/swaps"):
+        answer = await world.admin.get(path)
+        assert code(answer) == (403, "not_allowed")
+        assert "use the key of an enterprise or of its lead carrier" in answer.json()["detail"]
     assert code(await world.lead.get("/v1/esims")) == (422, "unprocessable")
 
 

@@ -43,6 +43,11 @@ def test_an_order_names_a_type_or_a_profile() -> None:
     assert "give --type, --iccid or both" in refusal("order", "create", "--operator", "operator-a")
 
 
+@pytest.mark.parametrize("words", [(), ("--kind", "enterprise"), ("--principal", "3")])
+def test_a_key_is_for_an_admin_or_for_a_carrier_or_enterprise_by_its_id(words: tuple[str, ...]) -> None:
+    assert "give --admin, or --kind and --principal" in refusal("key", "create", *words)
+
+
 def test_an_unknown_state_names_the_known_ones() -> None:
     text = refusal("profile", "list", "--state", "instaled")
     assert "available" in text

@@ -24,10 +24,14 @@ _DIALECT.statement_compiler = _Compiler
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """SQL text with numbered parameters, and the name of each in order."""
+    """SQL text with numbered parameters, and the name of each in order.
+
+    One that is `planned_by_values` is planned anew at each call, for the values it is given; see `store.pool`.
+    """
 
     sql: str
     names: tuple[str, ...]
+    planned_by_values: bool = False
 
     def arguments(self, values: dict[str, object]) -> list[object]:
         """The values in the order of their numbers. A missing or surplus name is our bug and raises KeyError."""
@@ -36,8 +40,8 @@ class Statement:
         return [values[name] for name in self.names]
 
 
-def compiled(statement: ClauseElement) -> Statement:
+def compiled(statement: ClauseElement, *, planned_by_values: bool = False) -> Statement:
     """`statement` compiled for asyncpg; its bound parameters, each of which needs a name, become the arguments."""
     made = statement.compile(dialect=_DIALECT)
     assert isinstance(made, SQLCompiler)
-    return Statement(str(made), tuple(made.positiontup or ()))
+    return Statement(str(made), tuple(made.positiontup or ()), planned_by_values)

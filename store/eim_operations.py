@@ -92,7 +92,8 @@ _LIST = compiled(
         or_(_before.is_(None), _op.id < _before),
     )
     .order_by(_op.id.desc())
-    .limit(bindparam("most", type_=Integer))
+    .limit(bindparam("most", type_=Integer)),
+    planned_by_values=True,
 )
 
 _ended = bindparam("ended", type_=Boolean)

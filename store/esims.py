@@ -41,7 +41,8 @@ _ONE = compiled(_CARD.where(esims.c.eid == _EID))
 _SEVERAL = compiled(
     _CARD.where(or_(_after.is_(None), esims.c.eid > _after))
     .order_by(esims.c.eid)
-    .limit(bindparam("most", type_=Integer))
+    .limit(bindparam("most", type_=Integer)),
+    planned_by_values=True,
 )
 PROFILES = compiled(
     select(esim_profiles)

@@ -41,7 +41,8 @@ _LIST = compiled(
         or_(_WANTED == "", _STATE == _WANTED),
     )
     .order_by(outbox.c.id.desc())
-    .limit(bindparam("most", type_=Integer))
+    .limit(bindparam("most", type_=Integer)),
+    planned_by_values=True,
 )
 _RETRIED = (
     update(outbox)

@@ -43,7 +43,8 @@ _LIST = compiled(
         or_(_TYPE == "", orders.c.profile_type == _TYPE),
     )
     .order_by(orders.c.id.desc())
-    .limit(bindparam("most", type_=Integer))
+    .limit(bindparam("most", type_=Integer)),
+    planned_by_values=True,
 )
 
 

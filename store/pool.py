@@ -18,6 +18,7 @@ _STATEMENT_SECONDS = 10.0
 _CONNECT_SECONDS = 5.0
 _TRIES = 5
 _LETTING_GO = (asyncpg.InternalClientError, asyncpg.InterfaceError, asyncpg.PostgresError, OSError, TimeoutError)
+_PLAN_BY_VALUES = Statement("SET LOCAL plan_cache_mode = force_custom_plan", ())
 _ANOTHER_SCHEMA = (asyncpg.InvalidCachedStatementError, asyncpg.OutdatedSchemaCacheError)
 """A statement was prepared for tables that have changed since; prepared again it runs."""
 
@@ -99,6 +100,10 @@ class Pool:
 
     async def fetch(self, statement: Statement, **values: object) -> list[Row]:
         """All rows of `statement`, a transaction of its own."""
+        if statement.planned_by_values:
+            async with self.transaction() as connection:
+                await connection.execute(_PLAN_BY_VALUES)
+                return await connection.fetch(statement, **values)
         return await self.run(statement, (statement.arguments(values),))
 
     async def fetch_one(self, statement: Statement, **values: object) -> Row | None:
@@ -228,7 +233,14 @@ async def open_pool(dsn: str, size: int) -> Pool:
             command_timeout=_STATEMENT_SECONDS,
             max_inactive_connection_lifetime=0,
             reset=_leave,
-            server_settings={"application_name": "smdp-flex", "timezone": "UTC", "jit": "off"},
+            server_settings={
+                "application_name": "smdp-flex",
+                "timezone": "UTC",
+                "jit": "off",
+                # A statement is planned once for each connection. Left to itself PostgreSQL plans our writes at every
+                # call, which is more work than they are. Lists whose filters may be empty ask for it themselves.
+                "plan_cache_mode": "force_generic_plan",
+            },
         )
     return Pool(pool, size)
 

@@ -80,7 +80,8 @@ _LIST = compiled(
         or_(_TYPE == "", profile_types.c.name == _TYPE),
     )
     .order_by(profiles.c.id.desc())
-    .limit(bindparam("most", type_=Integer))
+    .limit(bindparam("most", type_=Integer)),
+    planned_by_values=True,
 )
 _OPEN_TYPE = compiled(
     update(profile_types)

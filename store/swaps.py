@@ -111,7 +111,8 @@ _LIST = compiled(
         or_(~_open, swaps.c.ended_at.is_(None)),
     )
     .order_by(swaps.c.id.desc())
-    .limit(bindparam("most", type_=Integer))
+    .limit(bindparam("most", type_=Integer)),
+    planned_by_values=True,
 )
 _LEDGER = compiled(select(*swap_steps.c).where(swap_steps.c.swap_id == _ID).order_by(swap_steps.c.id))
 _EVENTS = compiled(select(*swap_events.c).where(swap_events.c.swap_id == _ID).order_by(swap_events.c.id))

@@ -77,7 +77,7 @@ def _one(table: Table, seen: ColumnElement[bool]) -> Statement:
 
 def _page(table: Table, seen: ColumnElement[bool], *filters: ColumnElement[bool]) -> Statement:
     rows: Select[Any] = select(*table.c).where(table.c.id > bindparam("after", type_=BigInteger), seen, *filters)
-    return compiled(rows.order_by(table.c.id).limit(bindparam("most", type_=Integer)))
+    return compiled(rows.order_by(table.c.id).limit(bindparam("most", type_=Integer)), planned_by_values=True)
 
 
 def _made(table: Table) -> Statement:

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
+import pkgutil
+import re
+from collections.abc import Iterator
 
 import asyncpg
 import pytest
 
+import store
 from store.compiled import Statement
 from store.pool import open_pool
 
 BACKEND = Statement("SELECT pg_backend_pid() AS pid", ())
 SLOW = Statement("SELECT pg_backend_pid() AS pid, pg_sleep(0.05)", ())
 ENDLESS = Statement("SELECT pg_sleep(60)", ())
+PLANNED = "SELECT current_setting('plan_cache_mode') AS mode"
+OPTIONAL_FILTER = re.compile(r"\(\$\d+(::[A-Z\[\]]+)? (IS NULL|= '') OR")
 
 
 async def _sessions(database: str) -> int:
@@ -61,3 +68,30 @@ async def test_closing_waits_for_statements_and_leaves_no_session(database: str)
     await pool.close()
     assert (await under_way)[0]["pid"]
     assert await _sessions(database) == 0
+
+
+async def test_a_statement_is_planned_once_unless_it_asks_for_more(database: str) -> None:
+    pool = await open_pool(database, 1)
+    modes = [
+        (await pool.fetch(Statement(PLANNED, (), planned_by_values=by_values)))[0]["mode"]
+        for by_values in (False, True, False)
+    ]
+    assert modes == ["force_generic_plan", "force_custom_plan", "force_generic_plan"]
+    await pool.close()
+
+
+def _statements() -> Iterator[tuple[str, Statement]]:
+    for module in pkgutil.iter_modules(store.__path__):
+        for name, value in vars(importlib.import_module(f"store.{module.name}")).items():
+            for statement in value.values() if isinstance(value, dict) else (value,):
+                if isinstance(statement, Statement):
+                    yield f"{module.name}.{name}", statement
+
+
+def test_lists_with_filters_that_may_be_empty_are_planned_by_what_is_asked_for() -> None:
+    """One plan for all of them could not use the index of the filter that is given."""
+    optional = {name: one for name, one in _statements() if OPTIONAL_FILTER.search(one.sql)}
+    # It finds the orders of one profile first, which are few.
+    del optional["foreign_orders._OF_PROFILE"]
+    assert len(optional) >= 8
+    assert [name for name, one in optional.items() if not one.planned_by_values] == []

@@ -11,6 +11,7 @@ from functools import lru_cache
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from crypto.curves import Curve
+from crypto.revocation import RevocationList, Revocations, read_list
 from crypto.x509 import (
     BadCertificate,
     Certificate,
@@ -44,6 +45,7 @@ class Fault(Enum):
     CI_UNKNOWN = auto()
     EUM_INVALID = auto()
     EUM_EXPIRED = auto()
+    EUM_REVOKED = auto()
     EUICC_INVALID = auto()
     EUICC_EXPIRED = auto()
 
@@ -72,12 +74,14 @@ class TrustStore:
     """The CI certificates we trust, and judgement of the chains below them.
 
     Issuers are found by key identifier, not by name: the same CI key has been published under more than one name.
-    Signatures and structure of chains that proved good are remembered, at most 4096 of them; dates are judged at
-    every call. Bad chains are not remembered, so nobody can fill the memory with them.
+    Signatures and structure of chains that proved good are remembered, at most 4096 of them; dates and revocation are
+    judged at every call. Bad chains are not remembered, so nobody can fill the memory with them. `revocations` are the
+    lists in force: what is taken up there holds from the next call on.
     """
 
     def __init__(self, ci_certificates: Iterable[bytes]) -> None:
         """Take the DER of self-signed CI certificates. Raises BadCertificate, which says what is wrong with one."""
+        self.revocations = Revocations()
         self._anchors: dict[bytes, Certificate] = {}
         for der in ci_certificates:
             self._add(_check_ci(parse_certificate(der)))
@@ -89,17 +93,17 @@ class TrustStore:
         """The subject key ids of the trusted CIs, in the order given."""
         return tuple(self._anchors)
 
-    def forget(self) -> None:
-        """Drop every remembered judgement, for example after a revocation list changed."""
-        self._checked_eum.cache_clear()
-        self._checked_euicc.cache_clear()
+    def read_revocation_list(self, der: bytes, now: datetime) -> RevocationList:
+        """Read and prove a list of one of the CIs; it is not in force yet. Raises BadRevocationList, NotYet."""
+        return read_list(der, self._anchors, now)
 
     def verify_euicc(
         self, eum_der: bytes, euicc_der: bytes, now: datetime, under: bytes | None = None
     ) -> EuiccIdentity:
         """Judge the chain CI - EUM - eUICC at `now` (aware). Raises CertificateRejected with the first fault found.
 
-        The order is fixed: unknown CI, then the EUM's dates before its other faults, then the same for the eUICC.
+        The order is fixed: unknown CI, then the EUM's dates before its other faults, then the same for the eUICC. The
+        certificate of an eUICC is on no list: that of its EUM is.
         `under` is the key id of the CI that was agreed on; any other is as good as unknown.
         """
         eum, unusable = _looked_at(eum_der, Fault.EUM_INVALID)
@@ -108,7 +112,11 @@ class TrustStore:
             raise CertificateRejected(Fault.EUM_EXPIRED, _dates(eum, "EUM"))
         if unusable is not None:
             raise unusable
-        self._checked_eum(eum_der)
+        proved = self._checked_eum(eum_der)
+        if (proved.authority_key_id, proved.serial_number) in self.revocations.revoked:
+            raise CertificateRejected(
+                Fault.EUM_REVOKED, f"EUM certificate {proved.serial_number:X} is revoked by its CI"
+            )
         euicc, unusable = _looked_at(euicc_der, Fault.EUICC_INVALID)
         if not euicc.is_valid_at(now):
             raise CertificateRejected(Fault.EUICC_EXPIRED, _dates(euicc, "eUICC"))
@@ -121,6 +129,8 @@ class TrustStore:
         if ci is None or not ci.is_valid_at(now):
             state = "is not trusted here" if ci is None else "is outside its validity dates"
             raise CertificateRejected(Fault.CI_UNKNOWN, f"CI {eum.authority_key_id.hex()} {state}")
+        if (ci.subject_key_id, ci.serial_number) in self.revocations.revoked:
+            raise CertificateRejected(Fault.CI_UNKNOWN, f"CI {eum.authority_key_id.hex()} has revoked itself")
         if under is not None and eum.authority_key_id != under:
             raise CertificateRejected(Fault.CI_UNKNOWN, f"CI {eum.authority_key_id.hex()} is not the one agreed on")
 
@@ -136,6 +146,9 @@ class TrustStore:
         _check_end_entity(certificate, ci, role)
         if role is Role.DP_TLS and not certificate.tls_server:
             raise BadCertificate(f"{name} may not serve TLS: its extended key usage lacks serverAuth")
+        revoking = self.revocations.naming(certificate)
+        if revoking is not None:
+            raise BadCertificate(f"{name}: its CI has revoked it (list number {revoking.number}): get a new one")
         return certificate
 
     def _add(self, ci: Certificate) -> None:

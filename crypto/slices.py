@@ -17,6 +17,7 @@ from crypto.curves import Curve
 class Sliced(NamedTuple):
     """What the slices hold. `point` is the uncompressed public key, not yet known to lie on the curve."""
 
+    serial_number: int
     subject_key_id: bytes
     authority_key_id: bytes
     not_before: datetime
@@ -77,8 +78,8 @@ def euicc(der: bytes) -> Sliced | None:
 def _certificate(der: bytes) -> Sliced:
     start, end = _open(der, 0, 0x30)
     signed_start, signed_end = _open(der, start, 0x30)
-    at = _exactly(der, _integer(der, _exactly(der, signed_start, _VERSION_3)), _ECDSA_WITH_SHA256)
-    at = _name(der, at, {})
+    serial_number, at = _integer(der, _exactly(der, signed_start, _VERSION_3))
+    at = _name(der, _exactly(der, at, _ECDSA_WITH_SHA256), {})
     not_before, not_after, at = _validity(der, at)
     subject: dict[bytes, str] = {}
     at = _name(der, at, subject)
@@ -88,6 +89,7 @@ def _certificate(der: bytes) -> Sliced:
     if signature_end != end or end != len(der) or der[signature_start] or signature_end - signature_start < 2:
         raise _Unusual
     return Sliced(
+        serial_number,
         subject_key_id,
         authority_key_id,
         not_before,
@@ -128,13 +130,13 @@ def _exactly(der: bytes, at: int, wanted: bytes) -> int:
     return at + len(wanted)
 
 
-def _integer(der: bytes, at: int) -> int:
-    """The end of a serial number: positive, of 1 to 20 bytes, and no byte too many."""
+def _integer(der: bytes, at: int) -> tuple[int, int]:
+    """A serial number and its end: positive, of 1 to 20 bytes, and no byte too many."""
     start, end = _open(der, at, 0x02)
     first = der[start]
     if not 1 <= end - start <= 20 or first > 0x7F or (first == 0 and (end - start == 1 or der[start + 1] < 0x80)):
         raise _Unusual
-    return end
+    return int.from_bytes(der[start:end], "big"), end
 
 
 def _name(der: bytes, at: int, found: dict[bytes, str]) -> int:

@@ -74,6 +74,7 @@ class Certificate:
     """
 
     der: bytes = field(repr=False)
+    serial_number: int
     subject_key_id: bytes
     authority_key_id: bytes
     not_before: datetime
@@ -90,6 +91,7 @@ class Certificate:
     path_length: int | None
     may_sign_data: bool
     may_sign_certificates: bool
+    may_sign_lists: bool
     tls_server: bool
     tls_client: bool
     signed_part: bytes = field(repr=False)
@@ -181,6 +183,7 @@ def read_whole(der: bytes) -> Certificate:
 def _of_slices(der: bytes, found: slices.Sliced) -> Certificate:
     return Certificate(
         der=der,
+        serial_number=found.serial_number,
         subject_key_id=found.subject_key_id,
         authority_key_id=found.authority_key_id,
         not_before=found.not_before,
@@ -197,6 +200,7 @@ def _of_slices(der: bytes, found: slices.Sliced) -> Certificate:
         path_length=None,
         may_sign_data=True,
         may_sign_certificates=False,
+        may_sign_lists=False,
         tls_server=False,
         tls_client=False,
         signed_part=found.signed_part,
@@ -218,6 +222,7 @@ def _read(der: bytes, source: x509.Certificate) -> Certificate:
     extended = extensions.find(x509.ExtendedKeyUsage) or ()
     return Certificate(
         der=der,
+        serial_number=source.serial_number,
         subject_key_id=extensions.subject_key_id(),
         authority_key_id=extensions.authority_key_id(),
         not_before=source.not_valid_before_utc,
@@ -234,6 +239,7 @@ def _read(der: bytes, source: x509.Certificate) -> Certificate:
         path_length=path_length,
         may_sign_data=usage is not None and usage.digital_signature,
         may_sign_certificates=usage is not None and usage.key_cert_sign,
+        may_sign_lists=usage is not None and usage.crl_sign,
         tls_server=ExtendedKeyUsageOID.SERVER_AUTH in extended,
         tls_client=ExtendedKeyUsageOID.CLIENT_AUTH in extended,
         signed_part=source.tbs_certificate_bytes,

@@ -98,6 +98,14 @@ async def step_done_before(es9: Es9Stage, wire: Wire) -> tuple[Dialogue, Any]:
     return device, await device.authenticate(tlv.wrap(0xBF38, error))
 
 
+async def eum_revoked_since(es9: Es9Stage, wire: Wire) -> tuple[Dialogue, Any]:
+    """The chain proved good a moment ago, and the server remembers it."""
+    card, ordered = es9.stage.card(), await es9.stage.order()
+    await es9.dialogue(wire, card, ordered.matching_id).begun()
+    peers.revoke(es9.stage, card.credentials[0].eum_certificate)
+    return await authenticated(es9, wire, card, ordered.matching_id)
+
+
 async def unknown_token(es9: Es9Stage, wire: Wire) -> tuple[Dialogue, Any]:
     return await authenticated(es9, wire, es9.stage.card(), "NOBODYS-TOKEN")
 
@@ -299,6 +307,8 @@ CASES = (
     _case(AUTHENTICATE, _S.CI_UNKNOWN, ("8.11.1/3.9", 9), "the EUM's CI is trusted", card_that(_M.FOREIGN_EUM), _TRUST),
     _case(AUTHENTICATE, _S.EUM_CERTIFICATE_INVALID, ("8.1.2/6.1", 1), "the EUM certificate is signed by its CI",
           card_that(_M.FORGED_EUM), _TRUST),
+    _case(AUTHENTICATE, _S.EUM_CERTIFICATE_INVALID, ("8.1.2/6.1", 1), "the EUM certificate is not revoked by its CI",
+          eum_revoked_since, _TRUST),
     _case(AUTHENTICATE, _S.EUM_CERTIFICATE_EXPIRED, ("8.1.2/6.3", 2), "the EUM certificate is valid now",
           card_from(peers.card_of_expired_eum), _TRUST),
     _case(AUTHENTICATE, _S.EUICC_CERTIFICATE_INVALID, ("8.1.3/6.1", 3), "the eUICC certificate is signed by its EUM",

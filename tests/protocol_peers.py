@@ -18,6 +18,7 @@ from simulator.card import Card
 from simulator.credentials import CardCredentials
 from simulator.issuer import EumIssuer
 from tests.protocol_stage import START, Stage
+from tests.revocation_lists import ListPlan, serial_of, signed_list
 
 EXPIRED = START - timedelta(days=1)
 
@@ -82,6 +83,19 @@ def _changed(stage: Stage, change: Change) -> Card:
     card = stage.card()
     euicc = reissued(card.credentials[0].euicc_certificate, signing_key(stage, Curve.P256, "eum"), change)
     return _with(card, replace(card.credentials[0], euicc_certificate=euicc))
+
+
+def list_revoking(stage: Stage, *certificates: bytes, number: int = 1) -> bytes:
+    """A revocation list of the generated NIST CI."""
+    ci = stage.material.pki.device_files(Curve.P256).ci_certificate.read_bytes()
+    plan = ListPlan(number=number, serials=tuple(serial_of(certificate) for certificate in certificates))
+    return signed_list(ci, signing_key(stage, Curve.P256, "ci"), plan)
+
+
+def revoke(stage: Stage, *certificates: bytes) -> None:
+    """Put a list in force that names `certificates`, as the running server does when its folder has a new one."""
+    found = stage.trust.read_revocation_list(list_revoking(stage, *certificates), stage.clock.now())
+    assert stage.trust.revocations.take(found)
 
 
 def foreign_card(stage: Stage, *, trusting: tuple[bytes, ...] = ()) -> Card:

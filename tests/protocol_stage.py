@@ -142,6 +142,7 @@ class Stage:
     policy: Policy
     pool: Pool
     tables: Any
+    trust: TrustStore
     downloads: Downloads
     cancellation: Cancellation
     notifications: Notifications
@@ -169,6 +170,7 @@ class Stage:
                 policy=policy,
                 pool=pool,
                 tables=tables,
+                trust=trust,
                 downloads=Downloads(sessions, vault, trust, wallet, policy, now),
                 cancellation=Cancellation(sessions, wallet, now),
                 notifications=Notifications(Inbox(pool), sessions, trust, wallet, policy, now),

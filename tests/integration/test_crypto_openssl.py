@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
-from crypto.certificates import parse_certificate
+from certs import recipe
+from certs.recipe import Terms
+from crypto.certificates import TrustStore, parse_certificate
 from crypto.curves import Curve
 from crypto.signatures import sign, verify
 
@@ -52,3 +56,37 @@ def test_openssl_reads_the_same_registered_id(name: str) -> None:
     shown = run("x509", "-inform", "der", "-in", SGP26 / name, "-noout", "-ext", "subjectAltName").decode()
     certificate = parse_certificate((SGP26 / name).read_bytes())
     assert shown.rstrip().endswith(f"Registered ID:{certificate.oid}")
+
+
+_CA = """
+[ca]
+default_ca=one
+[one]
+database={folder}/index.txt
+crlnumber={folder}/number
+default_md=sha256
+crl_extensions=extensions
+[extensions]
+authorityKeyIdentifier=keyid
+issuingDistributionPoint=critical,@point
+[point]
+fullname=URI:http://ci.example/CRL-A.crl
+"""
+
+
+@pytest.mark.parametrize("curve", Curve)
+def test_we_believe_a_revocation_list_of_openssl(curve: Curve, tmp_path: Path) -> None:
+    now = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
+    ci = recipe.ci(Terms(now=now, serial=1), curve)
+    (tmp_path / "ci.pem").write_bytes(ci.pem)
+    (tmp_path / "ci.key.pem").write_bytes(ci.key_pem)
+    (tmp_path / "index.txt").write_text("R\t500101000000Z\t261120000000Z,keyCompromise\t0BAD\tunknown\t/CN=EUM\n")
+    (tmp_path / "number").write_text("2A\n")
+    (tmp_path / "ca.cnf").write_text(_CA.format(folder=tmp_path))
+    dates = ("-crl_lastupdate", "20261121000000Z", "-crl_nextupdate", "20261221000000Z")
+    pair = ("-cert", tmp_path / "ci.pem", "-keyfile", tmp_path / "ci.key.pem")
+    run("ca", "-config", tmp_path / "ca.cnf", "-gencrl", *pair, *dates, "-out", tmp_path / "list.pem")
+    der = x509.load_pem_x509_crl((tmp_path / "list.pem").read_bytes()).public_bytes(Encoding.DER)
+    found = TrustStore([ci.der]).read_revocation_list(der, now)
+    assert (found.number, [entry.serial_number for entry in found.revoked]) == (42, [0x0BAD])
+    assert (found.this_update.day, found.next_update.month) == (21, 12)

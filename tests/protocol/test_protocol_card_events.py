@@ -161,6 +161,15 @@ async def test_event_with_a_wrong_signature_does_not_take_the_place_of_the_right
     assert outcomes[1:] == [("bad-signature", False), ("enabled", True)]
 
 
+async def test_event_of_a_card_whose_eum_is_revoked_is_not_believed(stage: Stage, ordered: Ordered) -> None:
+    owner = stage.card().credentials[0]
+    peers.revoke(stage, owner.eum_certificate)
+    signed = notifications.metadata(1, Event.DELETE, NAME, ordered.iccid)
+    signature = ecc.sign(owner.private_key, signed)
+    raw = tlv.wrap(0x30, signed, signature, owner.euicc_certificate, owner.eum_certificate)
+    assert await received(stage, raw) == [("bad-certificate", False)]
+
+
 async def test_event_of_a_card_under_a_foreign_ci_is_not_believed(stage: Stage, ordered: Ordered) -> None:
     owner = peers.foreign_card(stage).credentials[0]
     signed = notifications.metadata(1, Event.DELETE, NAME, ordered.iccid)

@@ -146,6 +146,21 @@ async def test_card_with_certificates_that_do_not_hold_is_refused(
     await refused_at_authentication(stage, make(stage), ordered, status)
 
 
+async def test_card_whose_eum_is_revoked_is_refused_at_its_next_use(stage: Stage, ordered: Ordered) -> None:
+    card = stage.card()
+    await attempt(stage, card, ordered.matching_id).begun()
+    peers.revoke(stage, card.credentials[0].eum_certificate)
+    await refused_at_authentication(stage, card, ordered, Status.EUM_CERTIFICATE_INVALID)
+
+
+async def test_session_that_began_before_the_revocation_ends_as_it_would(stage: Stage, ordered: Ordered) -> None:
+    card = stage.card()
+    trial = await attempt(stage, card, ordered.matching_id).begun()
+    peers.revoke(stage, card.credentials[0].eum_certificate)
+    await trial.deliver()
+    assert (await stage.seen(ordered)).order == "downloaded"
+
+
 async def test_card_that_authenticates_under_another_ci_than_agreed_is_refused(stage: Stage, ordered: Ordered) -> None:
     card = stage.card(curves=[Curve.P256, Curve.BRAINPOOL_P256R1])
     trial = attempt(stage, card, ordered.matching_id)

@@ -26,6 +26,7 @@ class Plan:
     role: str = ROLE + "1"
     ca: bool = False
     cert_sign: bool = False
+    crl_sign: bool = False
     digital_signature: bool = True
     oid: str = ""
     second_oid: str = ""
@@ -43,7 +44,14 @@ class Plan:
 
 
 CI = Plan(
-    common_name="CI", organization="CI", serial_number="", role=ROLE + "0", ca=True, cert_sign=True, oid="2.999.1"
+    common_name="CI",
+    organization="CI",
+    serial_number="",
+    role=ROLE + "0",
+    ca=True,
+    cert_sign=True,
+    crl_sign=True,
+    oid="2.999.1",
 )
 EUM = Plan(
     common_name="EUM",
@@ -122,15 +130,14 @@ def _subject_key_id(plan: Plan, key: ec.EllipticCurvePublicKey) -> x509.SubjectK
 
 
 def _powers(plan: Plan) -> list[tuple[x509.ExtensionType, bool]]:
-    usage = dict.fromkeys(
-        ("content_commitment", "key_encipherment", "data_encipherment", "key_agreement", "crl_sign"), False
-    )
+    usage = dict.fromkeys(("content_commitment", "key_encipherment", "data_encipherment", "key_agreement"), False)
     found: list[tuple[x509.ExtensionType, bool]] = [
         (x509.CertificatePolicies([x509.PolicyInformation(x509.ObjectIdentifier(plan.role), None)]), True),
         (
             x509.KeyUsage(
                 digital_signature=plan.digital_signature,
                 key_cert_sign=plan.cert_sign,
+                crl_sign=plan.crl_sign,
                 encipher_only=False,
                 decipher_only=False,
                 **usage,

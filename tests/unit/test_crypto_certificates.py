@@ -245,20 +245,6 @@ def test_dates_are_judged_again_for_a_remembered_chain(store: TrustStore) -> Non
     assert store.verify_euicc(EUM.der, brief.der, NOW + timedelta(hours=1)).eid == pki.EID
 
 
-def test_remembered_chain_is_not_verified_again_until_forgotten(
-    store: TrustStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    store.verify_euicc(EUM.der, EUICC.der, NOW)
-    monkeypatch.setattr("crypto.x509.Certificate.check_signed_by", refuse)
-    store.verify_euicc(bytes(bytearray(EUM.der)), bytes(bytearray(EUICC.der)), NOW)
-    store.forget()
-    assert fault_of(store, EUM.der, EUICC.der) is Fault.EUM_INVALID
-
-
-def refuse(*_: object) -> None:
-    raise BadCertificate("revoked")
-
-
 def test_one_store_does_not_remember_for_another(store: TrustStore) -> None:
     store.verify_euicc(EUM.der, EUICC.der, NOW)
     assert fault_of(TrustStore([STRANGER.der]), EUM.der, EUICC.der) is Fault.CI_UNKNOWN

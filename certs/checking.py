@@ -11,7 +11,7 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from certs import files, listing
+from certs import files, listing, revocation
 from certs.errors import BadPki
 from certs.layout import DpCredentials, PkiFolder
 from crypto.certificates import BadCertificate, Certificate, Role, TrustStore, parse_certificate
@@ -78,7 +78,8 @@ def check(
 
     `names` are the names devices will use, each of which DPtls must carry; `eim_names` those the eIM's certificate
     must carry. Certificates expiring within 90, 30 and 7 days are NOTICE, WARNING and URGENT, expired ones an ERROR;
-    those of operators and simulated cards at most a WARNING.
+    those of operators and simulated cards at most a WARNING. A revocation list that is overdue is URGENT: it still
+    counts.
     """
     found = [*_origin(pki), *_dates(pki, now), *_oids(pki)]
     good = []
@@ -88,6 +89,7 @@ def check(
         if not any(fault.severity is Severity.ERROR for fault in faults):
             good.append(der)
     judge = _Judge(trust=TrustStore(good), vault=vault, now=now)
+    found += _lists(pki, judge)
     for dp in pki.dp:
         found += _set(dp, judge)
     found += _tls(pki, judge, names)
@@ -115,6 +117,32 @@ def _ci(der: bytes) -> Iterator[Finding]:
     if key_id in _PUBLISHED_CIS:
         text = "is the published SGP.26 test CI, whose private key everybody has: never for live service"
         yield Finding(severity=Severity.WARNING, subject=f"ci {key_id.hex().upper()}", text=text)
+
+
+def _lists(pki: PkiFolder, judge: _Judge) -> Iterator[Finding]:
+    """What is to be said of the revocation lists, which the judge then knows; and whom they name among the peers."""
+    found = revocation.read(pki.path, judge.trust, judge.now)
+    for file, why in found.faults:
+        text = f"is ignored ({why}): bring a good list with `smdp pki import --crl` and remove this one"
+        yield Finding(severity=Severity.URGENT, subject=str(file), text=text)
+    for one in found.lists:
+        judge.trust.revocations.take(one.found)
+        if one.found.is_overdue(judge.now):
+            text = (
+                f"was to be replaced on {one.found.next_update:%Y-%m-%d}: what it revokes stays revoked, newer"
+                " revocations are not known: bring the next one with `smdp pki import --crl`"
+            )
+            yield Finding(severity=Severity.URGENT, subject=f"crl {revocation.short_name(one.found)}", text=text)
+    if not pki.generated:
+        listed = {one.found.issuer_key_id for one in found.lists}
+        for key_id in sorted(set(judge.trust.key_ids) - listed):
+            text = "has no revocation list here, so a revoked EUM is not noticed: see `smdp pki import --crl`"
+            yield Finding(severity=Severity.NOTICE, subject=f"ci {key_id.hex().upper()}", text=text)
+    for file in sorted(pki.path.glob("simulator/*/eum.der")):
+        parsed = _parsed(files.read_certificate(file))
+        if parsed is not None and judge.trust.revocations.naming(parsed) is not None:
+            text = f"{file} is revoked: its cards are refused"
+            yield Finding(severity=Severity.WARNING, subject="eum", text=text)
 
 
 def _set(dp: DpCredentials, judge: _Judge) -> Iterator[Finding]:
@@ -173,6 +201,8 @@ def _eim(pki: PkiFolder, judge: _Judge, names: Sequence[str]) -> Iterator[Findin
     if parsed is None:
         yield _error(subject, f"{pki.eim.tls_certificate} cannot be read: bring it again, see {_EIM_REMEDY}")
     else:
+        if judge.trust.revocations.naming(parsed) is not None:
+            yield _error(subject, f"its issuer has revoked its certificate: bring another one, see {_EIM_REMEDY}")
         yield from _tls_key(pki.eim.tls_key, parsed, subject)
 
 

@@ -6,6 +6,7 @@ from certs.errors import BadPki
 from certs.importing import SetFiles, import_eim, import_set, import_tls
 from certs.layout import DeviceFiles, DpCredentials, EimCredentials, PkiFolder, load
 from certs.listing import Entry, entries
+from certs.revocation import import_lists
 
 __all__ = [
     "BadPki",
@@ -21,6 +22,7 @@ __all__ = [
     "check",
     "entries",
     "import_eim",
+    "import_lists",
     "import_set",
     "import_tls",
     "init",

@@ -10,7 +10,7 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from certs import creation, files, keys, layout
+from certs import creation, files, keys, layout, revocation
 from certs.errors import BadPki
 from certs.recipe import Credential
 from crypto.certificates import BadCertificate, Certificate, Role, TrustStore
@@ -73,7 +73,7 @@ async def import_set(
     again only gives the vault its keys back. Raises BadPki with the file and the remedy; folder and vault are then as
     before.
     """
-    judged = _judge(given, now)
+    judged = _judge(path, given, now)
     index = layout.read_index(path) if (path / layout.INDEX).exists() else None
     if index is None:
         creation.refuse_existing(path)
@@ -98,7 +98,7 @@ async def import_set(
 def import_tls(path: Path, certificate: Path, key: Path, *, now: datetime) -> layout.PkiFolder:
     """Put a renewed DPtls in the place of the one in use; it must come from a CI of the folder. Raises BadPki."""
     index = layout.read_index(path)
-    trust = TrustStore([files.read_certificate(path / name) for name in index.ci])
+    trust = revocation.trusting(path, [files.read_certificate(path / name) for name in index.ci], now)
     pair = _judge_tls(certificate, key, trust, now)
     layout.write_index(path, replace(index, tls=creation.write_tls(path, pair.credential())))
     return layout.load(path)
@@ -118,12 +118,12 @@ async def import_eim(
     return layout.load(path)
 
 
-def _judge(given: SetFiles, now: datetime) -> _Judged:
+def _judge(path: Path, given: SetFiles, now: datetime) -> _Judged:
     if (given.tls is None) != (given.tls_key is None):
         raise BadPki("the TLS certificate and its key belong together: give both or neither")
     if (given.eim_tls is None) != (given.eim_tls_key is None):
         raise BadPki("the eIM's TLS certificate and its key belong together: give both or neither")
-    ci, trust = _judge_ci(given.ci, now)
+    ci, trust = _judge_ci(path, given.ci, now)
     auth = _judge_pair(given.auth, given.auth_key, Role.DP_AUTH, trust, now)
     pb = _judge_pair(given.pb, given.pb_key, Role.DP_PB, trust, now)
     for pair in (auth, pb):
@@ -138,11 +138,11 @@ def _judge(given: SetFiles, now: datetime) -> _Judged:
     return _Judged(ci=ci, auth=auth, pb=pb, tls=tls, eim_tls=eim_tls)
 
 
-def _judge_ci(file: Path, now: datetime) -> tuple[Certificate, TrustStore]:
+def _judge_ci(path: Path, file: Path, now: datetime) -> tuple[Certificate, TrustStore]:
     der = files.read_certificate(file)
     ci = layout.parse(der, str(file))
     try:
-        trust = TrustStore([der])
+        trust = revocation.trusting(path, [der], now)
     except BadCertificate as error:
         raise BadPki(f"{file} is no CI certificate: {error}; give the CI's root certificate, unchanged") from None
     if not ci.is_valid_at(now):

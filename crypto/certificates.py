@@ -146,9 +146,10 @@ class TrustStore:
         _check_end_entity(certificate, ci, role)
         if role is Role.DP_TLS and not certificate.tls_server:
             raise BadCertificate(f"{name} may not serve TLS: its extended key usage lacks serverAuth")
-        revoking = self.revocations.naming(certificate)
-        if revoking is not None:
-            raise BadCertificate(f"{name}: its CI has revoked it (list number {revoking.number}): get a new one")
+        for whose, named in (("it", certificate), ("itself", ci)):
+            revoking = self.revocations.naming(named)
+            if revoking is not None:
+                raise BadCertificate(f"{name}: its CI has revoked {whose}, see its list number {revoking.number}")
         return certificate
 
     def _add(self, ci: Certificate) -> None:

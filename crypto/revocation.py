@@ -11,7 +11,7 @@ from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.x509.oid import ObjectIdentifier, SignatureAlgorithmOID
 
-from crypto.x509 import Certificate
+from crypto.x509 import Certificate, Role
 
 MAX_LENGTH = 1 << 20
 """Bytes of a list: some 20,000 certificates. A CI of the RSP has issued fewer of all kinds."""
@@ -102,7 +102,9 @@ class Revocations:
 
     def naming(self, certificate: Certificate) -> RevocationList | None:
         """The list that revokes `certificate`; None when none does."""
-        wanted = Revoked(certificate.authority_key_id, certificate.serial_number)
+        # A CI's own certificate need not name its key as that of its issuer.
+        issuer = certificate.subject_key_id if Role.CI in certificate.roles else certificate.authority_key_id
+        wanted = Revoked(issuer, certificate.serial_number)
         return next((one for one in self if wanted in one.revoked), None)
 
 

@@ -35,7 +35,7 @@ class CurveName(StrEnum):
 
 
 class RoleName(StrEnum):
-    """The roles of `list` as options; the words of `certs.listing.ROLES`."""
+    """The roles of `list` as options; the words of `certs.listing.ROLES`, and revocation lists."""
 
     CI = "ci"
     AUTH = "auth"
@@ -47,6 +47,7 @@ class RoleName(StrEnum):
     CALLBACK = "callback"
     EUM = "eum"
     EUICC = "euicc"
+    CRL = "crl"
 
 
 @app.command()
@@ -140,6 +141,9 @@ def import_(  # noqa: PLR0913 -- one parameter an option
     tls_key: Annotated[Path | None, typer.Option(help="Its private key.")] = None,
     eim_tls: Annotated[Path | None, typer.Option(help="TLS certificate of the eIM; replaces the one in use.")] = None,
     eim_tls_key: Annotated[Path | None, typer.Option(help="Its private key.")] = None,
+    crl: Annotated[
+        list[Path] | None, typer.Option(help="Revocation list of a CI of the folder (DER or PEM), repeatable.")
+    ] = None,
     replace: Annotated[bool, typer.Option("--replace", help="Take the place of the CI's present set.")] = False,
     pki_dir: PkiDir = None,
     vault_file: VaultFile = None,
@@ -153,10 +157,19 @@ def import_(  # noqa: PLR0913 -- one parameter an option
     A renewed TLS certificate alone: smdp pki import --tls tls.der --tls-key tls.pem
 
     An eIM, or its renewed certificate: smdp pki import --eim-tls eim.der --eim-tls-key eim.pem
+
+    Revocation lists, which a running server takes up by itself: smdp pki import --crl CRL-A.crl --crl CRL-B.crl
     """
     from certs import folder
 
     settings = _settings(pki_dir, vault_file, passphrase_file)
+    if crl:
+        if ci or auth or auth_key or pb or pb_key or tls or tls_key or eim_tls or eim_tls_key or replace:
+            raise folder.BadPki("revocation lists come alone: give --crl in a call of its own, after that of the set")
+        from server.commands import revocation_lists
+
+        revocation_lists.bring(settings.pki_dir, crl, _now(), as_json=as_json)
+        return
     alone = not (ci or auth or auth_key or pb or pb_key)
     if alone and eim_tls and eim_tls_key and not (tls or tls_key):
         vault = _new_or_open_vault(settings)
@@ -168,8 +181,8 @@ def import_(  # noqa: PLR0913 -- one parameter an option
         return
     if not (ci and auth and auth_key and pb and pb_key):
         raise folder.BadPki(
-            "a set is --ci, --auth, --auth-key, --pb and --pb-key; only --tls with --tls-key, or --eim-tls with"
-            " --eim-tls-key, come alone"
+            "a set is --ci, --auth, --auth-key, --pb and --pb-key; only --tls with --tls-key, --eim-tls with"
+            " --eim-tls-key, or --crl come alone"
         )
     given = folder.SetFiles(
         ci=ci,
@@ -198,21 +211,33 @@ def list_(
     pki_dir: PkiDir = None,
     as_json: AsJson = False,
 ) -> None:
-    """List the certificates the server runs on, with their days left. Needs no vault.
+    """List the certificates the server runs on and the revocation lists it has, with their days left. Needs no vault.
 
     Example: smdp pki list --role tls --role auth --expiring 90
+
+    Revocation lists alone: smdp pki list --role crl
     """
     from certs import folder
-    from certs.listing import PEERS, ROLES
+    from certs.listing import PEERS
+    from server.commands import revocation_lists
+    from server.printing import echo_json
 
     now = _now()
-    wanted = [one for one in ROLES if all_ or one not in PEERS]
+    wanted = role or [one for one in RoleName if all_ or one not in PEERS]
+    pki = folder.load(_settings(pki_dir, None, None).pki_dir)
     rows = [
         row
-        for row in folder.entries(folder.load(_settings(pki_dir, None, None).pki_dir))
-        if row.role in (role or wanted) and (expiring is None or row.days_left(now) <= expiring)
+        for row in folder.entries(pki)
+        if row.role in wanted and (expiring is None or row.days_left(now) <= expiring)
     ]
-    _show_entries(rows, now, as_json=as_json)
+    lists = revocation_lists.of(pki, now, expiring) if RoleName.CRL in wanted else []
+    if as_json:
+        echo_json([*(_entry(row, now) for row in rows), *revocation_lists.rows(lists, pki.path, now)])
+        return
+    if set(wanted) != {RoleName.CRL}:
+        _show_entries(rows, now)
+    if lists or set(wanted) == {RoleName.CRL}:
+        revocation_lists.show(lists, pki.path, now)
 
 
 @app.command()
@@ -311,12 +336,9 @@ def _show_eim(pki: PkiFolder, expected: Sequence[str], *, as_json: bool) -> None
         typer.echo(f"set eim_names (now {', '.join(expected)}) to names of this certificate: else no server starts")
 
 
-def _show_entries(rows: Sequence[Entry], now: datetime, *, as_json: bool) -> None:
-    from server.printing import echo_json, echo_table
+def _show_entries(rows: Sequence[Entry], now: datetime) -> None:
+    from server.printing import echo_table
 
-    if as_json:
-        echo_json([_entry(row, now) for row in rows])
-        return
     cells = [
         (row.role, row.subject, row.curve, f"{row.not_after:%Y-%m-%d}", str(row.days_left(now)), row.source)
         for row in rows

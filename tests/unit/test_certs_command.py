@@ -203,7 +203,7 @@ def test_json_is_in_camel_case_with_utc_times() -> None:
 
 
 def test_roles_of_the_option_are_those_of_the_listing() -> None:
-    assert {role.value for role in RoleName} == set(ROLES)
+    assert {role.value for role in RoleName} == {*ROLES, "crl"}
 
 
 def test_import_brings_a_set_and_then_a_tls_certificate_alone(tmp_path: Path) -> None:

@@ -139,8 +139,14 @@ def test_own_certificate_that_is_revoked_does_not_serve(store: TrustStore) -> No
     own = pki.issue(pki.DP_AUTH, CI).der
     store.verify_server_certificate(own, Role.DP_AUTH, NOW)
     take(store, ListPlan(number=8, serials=(serial_of(own),)))
-    with pytest.raises(BadCertificate, match="list number 8"):
+    with pytest.raises(BadCertificate, match="has revoked it, see its list number 8"):
         store.verify_server_certificate(own, Role.DP_AUTH, NOW)
+
+
+def test_no_certificate_serves_under_a_ci_that_revoked_itself(store: TrustStore) -> None:
+    take(store, ListPlan(serials=(serial_of(CI.der),)))
+    with pytest.raises(BadCertificate, match="has revoked itself"):
+        store.verify_server_certificate(pki.issue(pki.DP_AUTH, CI).der, Role.DP_AUTH, NOW)
 
 
 ALLOWED = {

@@ -1,24 +1,29 @@
-"""Guarded steps of orders and sessions, and messages, as parts of one statement (SGP.22 annex C as stored rows)."""
+"""Guarded steps of orders and sessions, and messages, as parts of one statement (SGP.22 annex C as stored rows).
+
+A statement holds what its write changes and nothing else, since each parameter and each assignment costs the driver and
+PostgreSQL something. The roles take few different steps, so there are few statements, each compiled at its first use.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from functools import lru_cache
+from operator import attrgetter
+from typing import Any, NamedTuple
 
 import msgspec
 from sqlalchemy import (
-    ARRAY,
     CTE,
     BigInteger,
     BindParameter,
-    Boolean,
     ColumnElement,
+    Insert,
     Integer,
-    Select,
     Text,
-    Update,
     and_,
     bindparam,
     case,
+    cast,
+    column,
     exists,
     func,
     insert,
@@ -27,6 +32,8 @@ from sqlalchemy import (
     select,
     update,
 )
+from sqlalchemy import values as rows_of
+from sqlalchemy.sql.dml import ReturningUpdate
 from sqlalchemy.types import TypeEngine
 
 from smdp.order import OrderChange
@@ -37,12 +44,106 @@ from store.compiled import Statement, compiled
 from store.tables import orders, outbox, sessions, smds_events, tenants
 from store.withdrawal import withdrawal
 
-_SEALED = ("key_sealed", "confirmation_sealed")
-_BINDING = ("euicc_otpk", "otsk_sealed", "host_id", "ci_key_id")
-_ORDER_KEPT = ("matching_id", "expires_at", "eid_named", "handed_out", "smds_address")
-_OF_THE_CARD = ("eid", "imei", "installed_seq", "card_state", "card_seq", "card_at")
-_ORDER_FLAGS = ("ended", "reset", "unbound", "settled", "forgotten")
-_ORDER_COUNTS = ("confirmations", "downloads", "redownloads")
+_SHAPES = 1024
+"""Statements kept; the steps of the roles make some dozens."""
+
+Values = dict[str, object]
+"""The parameters of a statement by name."""
+
+
+class _OrderShape(NamedTuple):
+    """What a step of an order changes: `given` are the columns it brings, the others as in OrderChange."""
+
+    given: tuple[str, ...]
+    ends: bool
+    reset: bool
+    unbind: bool
+    settle: bool
+    forget: bool
+    confirmation: bool
+    download: bool
+    redownload: bool
+
+
+class _Shape(NamedTuple):
+    """What a write changes: the columns a step of its session brings, its order, how many messages it has."""
+
+    session: tuple[str, ...] | None
+    order: _OrderShape | None
+    messages: int
+    withdraws: bool
+
+
+def parameter(name: str, kind: TypeEngine[Any] | type[TypeEngine[Any]]) -> BindParameter[Any]:
+    """A parameter of a statement, with the type that PostgreSQL is told."""
+    return bindparam(name, type_=kind)
+
+
+# Writes ---------------------------------------------------------------------------------------------------------------
+
+
+def written(write: DownloadWrite | None, *steps: ReturningUpdate[Any]) -> tuple[Statement, Values]:
+    """`steps` and a whole DownloadWrite as one statement, so one round trip and one commit, and its values.
+
+    Each step must find its row: a data-modifying statement says nothing of a row it did not find, so `require_rows`
+    raises for it, and nothing has happened. The values of `steps` are the caller's.
+    """
+    if write is None:
+        return _statement(_NOTHING, steps), {}
+    values: Values = {}
+    session = order = None
+    if write.session is not None:
+        session = _session_values(write.session, values)
+    if write.order is not None:
+        order = _order_values(write.order, values)
+    for number, message in enumerate(write.messages):
+        _message_values(number, message, values)
+    withdraws = write.order is not None and write.order.withdraws
+    return _statement(_Shape(session, order, len(write.messages), withdraws), steps), values
+
+
+def order_step(change: OrderChange, *also: ColumnElement[bool]) -> tuple[Statement, Values]:
+    """One guarded step of an order, under further conditions; returns its id unless the order was elsewhere."""
+    values: Values = {}
+    return _order_statement(_order_values(change, values), also), values
+
+
+def told(messages: tuple[Message, ...]) -> tuple[Statement, Values]:
+    """Puts messages into the outbox, in order."""
+    values: Values = {}
+    for number, message in enumerate(messages):
+        _message_values(number, message, values)
+    return _telling_statement(len(messages)), values
+
+
+_NOTHING = _Shape(session=None, order=None, messages=0, withdraws=False)
+
+
+@lru_cache(maxsize=_SHAPES)
+def _statement(shape: _Shape, steps: tuple[ReturningUpdate[Any], ...]) -> Statement:
+    """Each step runs only when the one before has found its row, so that the last one answers for all of them."""
+    chain = list(steps)
+    if shape.session is not None:
+        chain.append(_session_update(shape.session))
+    if shape.order is not None:
+        chain.append(_order_update(shape.order))
+    if not chain:
+        raise ValueError("a write changes a session or an order")
+    parts: list[CTE] = []
+    for number, step in enumerate(chain):
+        guarded = step.where(exists(select(literal(1)).select_from(parts[-1]))) if parts else step
+        parts.append(guarded.cte(f"step_{number}"))
+    found = cast(exists(select(literal(1)).select_from(parts[-1])), Integer)
+    whole = select(func.require_rows(found, 1)).add_cte(*parts)
+    if shape.messages:
+        whole = whole.add_cte(_telling(shape.messages).cte("told"))
+    if shape.withdraws:
+        whole = whole.add_cte(*withdrawal(smds_events.c.order_id.in_(select(parts[-1].c.id))))
+    return compiled(whole)
+
+
+# Sessions -------------------------------------------------------------------------------------------------------------
+
 _SESSION_KEPT = (
     "order_id",
     "eid",
@@ -54,30 +155,125 @@ _SESSION_KEPT = (
     "secure_channel",
     "refusal",
 )
+_of_session = attrgetter(*_SESSION_KEPT)
 
 
-def parameter(name: str, kind: TypeEngine[Any] | type[TypeEngine[Any]]) -> BindParameter[Any]:
-    """A parameter of a statement, with the type that PostgreSQL is told."""
-    return bindparam(name, type_=kind)
+def _session_values(change: SessionChange, values: Values) -> tuple[str, ...]:
+    """Adds the values of a step to `values`; the columns it brings."""
+    given = []
+    for name, value in zip(_SESSION_KEPT, _of_session(change), strict=True):
+        if value is not None:
+            given.append(name)
+            values[f"session_{name}"] = value
+    if change.eid is not None:
+        values["session_eid"] = str(change.eid)
+    values["session_transaction_id"] = change.transaction_id.value
+    values["session_expected"] = change.expected.value
+    values["session_state"] = change.state.value
+    return tuple(given)
 
 
-def order_update() -> Update:
-    """The guarded step of an order; takes `order_arguments`."""
-    ended, reset, unbound, settled, forgotten = (parameter(f"order_{name}", Boolean) for name in _ORDER_FLAGS)
+def _session_update(given: tuple[str, ...]) -> ReturningUpdate[Any]:
+    brought = {name: parameter(f"session_{name}", sessions.c[name].type) for name in given}
+    return (
+        update(sessions)
+        .where(
+            sessions.c.transaction_id == parameter("session_transaction_id", sessions.c.transaction_id.type),
+            sessions.c.state == parameter("session_expected", Text),
+        )
+        .values({"state": parameter("session_state", Text), **brought})
+        .returning(sessions.c.transaction_id)
+    )
+
+
+# Orders ---------------------------------------------------------------------------------------------------------------
+
+_SEALED = ("key_sealed", "confirmation_sealed")
+_BINDING = ("euicc_otpk", "otsk_sealed", "host_id", "ci_key_id")
+_OF_THE_CARD = ("eid", "imei", "installed_seq", "card_state", "card_seq", "card_at")
+_ORDER_PLAIN = (
+    *_SEALED,
+    "matching_id",
+    "expires_at",
+    "eid_named",
+    "handed_out",
+    "smds_address",
+    "eid",
+    "imei",
+    "installed_seq",
+    "awaiting",
+)
+_of_order = attrgetter(*_ORDER_PLAIN)
+
+
+def _order_values(change: OrderChange, values: Values) -> _OrderShape:
+    """Adds the values of a step to `values`; what it changes."""
+    brought = {name: value for name, value in zip(_ORDER_PLAIN, _of_order(change), strict=True) if value is not None}
+    if change.eid is not None:
+        brought["eid"] = str(change.eid)
+    if change.matching_id is not None:
+        brought["matching_id"] = str(change.matching_id)
+    if (binding := change.binding) is not None:
+        brought["euicc_otpk"] = binding.euicc_otpk
+        brought["otsk_sealed"] = binding.otsk_sealed
+        brought["host_id"] = binding.host_id
+        brought["ci_key_id"] = binding.ci_key_id
+    if (card := change.card) is not None:
+        brought["card_state"] = card.state.value
+        brought["card_seq"] = card.seq_number
+        brought["card_at"] = card.at
+    ends = change.ends
+    for name in _cleared(ends, change.unbind, change.settle, change.forget_card):
+        brought.pop(name, None)
+    for name, value in brought.items():
+        values[f"order_{name}"] = value
+    values["order_id"] = change.order_id
+    values["order_expected"] = change.expected.value
+    values["order_version"] = change.version
+    values["order_state"] = change.state.value
+    return _OrderShape(
+        given=tuple(brought),
+        ends=ends,
+        reset=change.reset_attempts,
+        unbind=change.unbind,
+        settle=change.settle,
+        forget=change.forget_card,
+        confirmation=change.count_confirmation,
+        download=change.count_download,
+        redownload=change.count_redownload,
+    )
+
+
+@lru_cache(maxsize=16)
+def _cleared(ends: bool, unbind: bool, settle: bool, forget: bool) -> tuple[str, ...]:  # noqa: FBT001 -- the flags of a step
+    """The columns a step empties, whatever it brings."""
+    return (
+        *(_SEALED if ends else ()),
+        *(_BINDING if ends or unbind else ()),
+        *(("awaiting",) if settle else ()),
+        *(_OF_THE_CARD if forget else ()),
+    )
+
+
+def _order_update(shape: _OrderShape) -> ReturningUpdate[Any]:
     values: dict[str, object] = {
         "state": parameter("order_state", Text),
         "version": orders.c.version + 1,
         "changed_at": func.now(),
-        "confirmation_attempts": _counted(orders.c.confirmation_attempts, reset, "order_confirmations"),
-        "download_attempts": _counted(orders.c.download_attempts, reset, "order_downloads"),
-        "redownloads": orders.c.redownloads + parameter("order_redownloads", Integer),
-        "ended_at": case((ended, func.coalesce(orders.c.ended_at, func.now())), else_=orders.c.ended_at),
-        "awaiting": case((settled, null()), else_=_kept_or_new("order", orders.c.awaiting)),
     }
-    values |= {name: _kept_or_new("order", orders.c[name]) for name in _ORDER_KEPT}
-    values |= {name: case((ended, null()), else_=_kept_or_new("order", orders.c[name])) for name in _SEALED}
-    values |= {name: case((ended | unbound, null()), else_=_kept_or_new("order", orders.c[name])) for name in _BINDING}
-    values |= {name: case((forgotten, null()), else_=_kept_or_new("order", orders.c[name])) for name in _OF_THE_CARD}
+    values |= {name: parameter(f"order_{name}", orders.c[name].type) for name in shape.given}
+    values |= dict.fromkeys(_cleared(shape.ends, shape.unbind, shape.settle, shape.forget), null())
+    if shape.ends:
+        values["ended_at"] = func.coalesce(orders.c.ended_at, func.now())
+    for name, counts, reset in (
+        ("confirmation_attempts", shape.confirmation, shape.reset),
+        ("download_attempts", shape.download, shape.reset),
+        ("redownloads", shape.redownload, False),
+    ):
+        if reset:
+            values[name] = int(counts)
+        elif counts:
+            values[name] = orders.c[name] + 1
     return (
         update(orders)
         .where(
@@ -86,188 +282,52 @@ def order_update() -> Update:
             orders.c.version == parameter("order_version", Integer),
         )
         .values(values)
+        .returning(orders.c.id)
     )
 
 
-def _counted(column: ColumnElement[int], reset: ColumnElement[bool], name: str) -> ColumnElement[int]:
-    """The counter after this step, which may also begin it anew."""
-    return case((reset, 0), else_=column) + parameter(name, Integer)
+@lru_cache(maxsize=_SHAPES)
+def _order_statement(shape: _OrderShape, also: tuple[ColumnElement[bool], ...]) -> Statement:
+    return compiled(_order_update(shape).where(*also))
 
 
-_NO_ORDER: dict[str, object] = {
-    **dict.fromkeys(("order_id", "order_expected", "order_version", "order_state"), None),
-    **dict.fromkeys((f"order_{name}" for name in _ORDER_FLAGS), False),
-    **dict.fromkeys((f"order_{name}" for name in _ORDER_COUNTS), 0),
-    **dict.fromkeys((f"order_{name}" for name in ("awaiting", *_ORDER_KEPT, *_OF_THE_CARD, *_SEALED, *_BINDING)), None),
-}
+# Messages -------------------------------------------------------------------------------------------------------------
 
-
-def order_arguments(change: OrderChange | None) -> dict[str, object]:
-    """Parameters of `order_update`; for None they meet no row."""
-    values = dict(_NO_ORDER)
-    if change is None:
-        return values
-    values |= {f"order_{name}": getattr(change, name) for name in _SEALED}
-    if change.binding is not None:
-        values |= {f"order_{name}": getattr(change.binding, name) for name in _BINDING}
-    if change.card is not None:
-        values |= {
-            "order_card_state": change.card.state.value,
-            "order_card_seq": change.card.seq_number,
-            "order_card_at": change.card.at,
-        }
-    return values | {
-        "order_id": change.order_id,
-        "order_expected": change.expected.value,
-        "order_version": change.version,
-        "order_state": change.state.value,
-        "order_ended": change.ends,
-        "order_reset": change.reset_attempts,
-        "order_unbound": change.unbind,
-        "order_settled": change.settle,
-        "order_forgotten": change.forget_card,
-        "order_confirmations": int(change.count_confirmation),
-        "order_downloads": int(change.count_download),
-        "order_redownloads": int(change.count_redownload),
-        "order_eid": str(change.eid) if change.eid else None,
-        "order_matching_id": str(change.matching_id) if change.matching_id else None,
-        "order_expires_at": change.expires_at,
-        "order_eid_named": change.eid_named,
-        "order_handed_out": change.handed_out,
-        "order_imei": change.imei,
-        "order_awaiting": change.awaiting,
-        "order_installed_seq": change.installed_seq,
-        "order_smds_address": change.smds_address,
-    }
-
-
-def message_arguments(messages: tuple[Message, ...]) -> dict[str, object]:
-    """Parameters of the messages' part: one array per column."""
-    return {
-        "message_tenants": [message.tenant_id for message in messages],
-        "message_lines": [message.line for message in messages],
-        "message_kinds": [message.kind for message in messages],
-        "message_bodies": [msgspec.json.encode(message.body).decode() for message in messages],
-    }
-
-
-def write_arguments(write: DownloadWrite | None, more: int = 0) -> dict[str, object]:
-    """Parameters of `WRITE`, or of a statement of `with_write` that needs `more` rows; None writes nothing."""
-    if write is None:
-        return {"rows_wanted": more} | _session_arguments(None) | order_arguments(None) | message_arguments(())
-    rows = more + (write.session is not None) + (write.order is not None)
-    values = order_arguments(write.order)
-    values.update(_session_arguments(write.session))
-    values.update(message_arguments(write.messages))
-    values["rows_wanted"] = rows
-    return values
-
-
-def withdraws(write: DownloadWrite | None) -> bool:
-    """Whether a write is one for a statement of `with_withdrawal`."""
-    return write is not None and write.order is not None and write.order.withdraws
-
-
-def withdrawal_arguments(write: DownloadWrite | None, more: int = 0) -> dict[str, object]:
-    """Parameters of a statement of `with_withdrawal`."""
-    return write_arguments(write, more) | {"order_withdraws": withdraws(write)}
-
-
-def _session_update() -> Update:
-    kept = {name: _kept_or_new("session", sessions.c[name]) for name in _SESSION_KEPT}
-    return (
-        update(sessions)
-        .where(
-            sessions.c.transaction_id == parameter("session_transaction_id", sessions.c.transaction_id.type),
-            sessions.c.state == parameter("session_expected", Text),
-        )
-        .values({"state": parameter("session_state", Text), **kept})
-    )
-
-
-_SESSION_MEMBERS = tuple((f"session_{name}", name) for name in _SESSION_KEPT)
-_NO_SESSION: dict[str, object] = dict.fromkeys(
-    f"session_{name}" for name in (*_SESSION_KEPT, "transaction_id", "expected", "state")
-)
-
-
-def _session_arguments(change: SessionChange | None) -> dict[str, object]:
-    """Parameters of the session's part; for None they meet no row."""
-    if change is None:
-        return dict(_NO_SESSION)
-    values: dict[str, object] = {parameter: getattr(change, name) for parameter, name in _SESSION_MEMBERS}
-    return values | {
-        "session_transaction_id": change.transaction_id.value,
-        "session_expected": change.expected.value,
-        "session_state": change.state.value,
-        "session_eid": str(change.eid) if change.eid else None,
-    }
-
-
-def _kept_or_new(prefix: str, column: ColumnElement[object]) -> ColumnElement[object]:
-    return func.coalesce(parameter(f"{prefix}_{column.key}", column.type), column)
-
-
-_MESSAGE_ARRAYS = (
-    parameter("message_tenants", ARRAY(BigInteger)),
-    parameter("message_lines", ARRAY(Text)),
-    parameter("message_kinds", ARRAY(Text)),
-    parameter("message_bodies", ARRAY(Text)),
-)
+_MESSAGE = {"tenant_id": BigInteger, "line": Text, "kind": Text, "body": Text}
 NO_ADDRESS = "the operator has no callback address"
 """Why a message was buried the moment it was written."""
-_told = select(
-    *(
-        func.unnest(array).label(name)
-        for array, name in zip(_MESSAGE_ARRAYS, ("tenant_id", "line", "kind", "body"), strict=True)
-    )
-).subquery("news")
-# Nobody asked to be told: the message is kept for people to see, and no worker ever has to look at it.
-_unasked = exists().where(
-    tenants.c.id == _told.c.tenant_id,
-    tenants.c.callback_url == literal("", Text),
-    _told.c.kind == literal(KIND, Text),
-)
-_TELL = insert(outbox).from_select(
-    ["tenant_id", "line", "kind", "body", "buried_at", "last_error"],
-    select(*_told.c, case((_unasked, func.now())), case((_unasked, literal(NO_ADDRESS, Text)))),
-)
-_SESSION_STEP = _session_update().returning(sessions.c.transaction_id).cte("session_step")
-_ORDER_STEP = order_update().returning(orders.c.id).cte("order_step")
 
 
-def _count(step: CTE) -> ColumnElement[int]:
-    return select(func.count()).select_from(step).scalar_subquery()
+def _message_values(number: int, message: Message, values: Values) -> None:
+    values[f"message_{number}_tenant_id"] = message.tenant_id
+    values[f"message_{number}_line"] = message.line
+    values[f"message_{number}_kind"] = message.kind
+    values[f"message_{number}_body"] = msgspec.json.encode(message.body).decode()
 
 
-def with_write(*steps: CTE) -> Statement:
-    """`steps` and a whole DownloadWrite as one statement, so one round trip and one commit; takes `write_arguments`.
+def _telling(count: int) -> Insert:
+    """`count` messages into the outbox.
 
-    A data-modifying statement changes what it finds and says nothing of what it did not: `require_rows` raises for it.
+    Where nobody asked to be told the message is kept for people to see, and no worker ever has to look at it.
     """
-    return compiled(_written(*steps))
+    numbered = {"number": Integer, **_MESSAGE}
+    news = rows_of(*(column(name, kind) for name, kind in numbered.items()), name="news").data(
+        [
+            (literal(number), *(parameter(f"message_{number}_{name}", kind) for name, kind in _MESSAGE.items()))
+            for number in range(count)
+        ]
+    )
+    unasked = and_(tenants.c.callback_url == literal("", Text), news.c.kind == literal(KIND, Text))
+    rows = select(
+        *(news.c[name] for name in _MESSAGE),
+        case((unasked, func.now())),
+        case((unasked, literal(NO_ADDRESS, Text))),
+    ).select_from(news.outerjoin(tenants, tenants.c.id == news.c.tenant_id))
+    if count > 1:
+        rows = rows.order_by(news.c.number)
+    return insert(outbox).from_select([*_MESSAGE, "buried_at", "last_error"], rows)
 
 
-def with_withdrawal(*steps: CTE) -> Statement:
-    """The same for writes of which one `withdraws`; takes `withdrawal_arguments`."""
-    of_the_order = and_(smds_events.c.order_id.in_(select(_ORDER_STEP.c.id)), parameter("order_withdraws", Boolean))
-    return compiled(_written(*steps).add_cte(*withdrawal(of_the_order)))
-
-
-def _written(*steps: CTE) -> Select[Any]:
-    first, *others = (_count(step) for step in (_SESSION_STEP, _ORDER_STEP, *steps))
-    found = sum(others, first)
-    return select(func.require_rows(found, parameter("rows_wanted", BigInteger))).add_cte(_TELL.cte("told"))
-
-
-TELL = compiled(_TELL)
-"""Puts messages into the outbox, in order; takes `message_arguments`."""
-
-ORDER_STEP = compiled(order_update().returning(orders.c.id))
-"""One guarded step of an order; returns its id unless the order was elsewhere. Takes `order_arguments`."""
-
-WRITE = with_write()
-"""A DownloadWrite and nothing else; takes `write_arguments`."""
-
-WRITE_AND_WITHDRAW = with_withdrawal()
-"""The same for one that `withdraws`; takes `withdrawal_arguments`."""
+@lru_cache(maxsize=_SHAPES)
+def _telling_statement(count: int) -> Statement:
+    return compiled(_telling(count))

@@ -25,9 +25,9 @@ from rsp.identifiers import Eid, Iccid, MatchingId, TransactionId
 from smdp.order import CLOSED, Order, OrderState
 from smdp.ports import DownloadFacts, DownloadWrite, OwnedOrder, ProtectedPackage
 from smdp.session import Session
-from store.changes import WRITE, WRITE_AND_WITHDRAW, withdrawal_arguments, withdraws, write_arguments
+from store.changes import written
 from store.compiled import compiled
-from store.gathering import Gathering
+from store.gathering import Gathering, Gatherings
 from store.pool import Pool
 from store.rows import LIMITS, facts_from, labelled, limits_from, order_from, session_values
 from store.tables import orders, packages, profiles, sessions, tenants
@@ -125,7 +125,7 @@ class Downloads:
         self._opening = Gathering(pool, _OPEN_SESSION)
         self._finding_for_authentication = Gathering(pool, _FIND_FOR_AUTHENTICATION)
         self._finding_for_delivery = Gathering(pool, _FIND_FOR_DELIVERY)
-        self._writing = Gathering(pool, WRITE, sorted_by="order_id")
+        self._writing = Gatherings(pool, sorted_by="order_id")
 
     async def open_session(self, session: Session) -> None:
         """Store a fresh session."""
@@ -183,7 +183,5 @@ class Downloads:
 
     async def write(self, write: DownloadWrite) -> None:
         """One statement, one commit. Raises TransitionLost."""
-        if withdraws(write):
-            await self._pool.execute(WRITE_AND_WITHDRAW, **withdrawal_arguments(write))
-        else:
-            await self._writing.run(**write_arguments(write))
+        statement, values = written(write)
+        await self._writing.of(statement).run(**values)

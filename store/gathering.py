@@ -37,7 +37,7 @@ class Gathering:
         self._pool = pool
         self._statement = statement
         self._turn = statement.names.index("turn") if "turn" in statement.names else None
-        self._sorted_by = statement.names.index(sorted_by) if sorted_by else None
+        self._sorted_by = statement.names.index(sorted_by) if sorted_by in statement.names else None
         self._waiting: list[_Waiting] = []
         self._flying: set[asyncio.Task[None]] = set()
         self._start_at: asyncio.Handle | None = None
@@ -113,6 +113,22 @@ class Gathering:
         for row in await self._pool.run(self._statement, runs):
             answers[row["turn"]].append(row)
         return answers
+
+
+class Gatherings:
+    """A Gathering for each of many statements, made when it is first asked for. They are as many as its user has."""
+
+    def __init__(self, pool: Pool, sorted_by: str) -> None:
+        self._pool = pool
+        self._sorted_by = sorted_by
+        self._all: dict[str, Gathering] = {}
+
+    def of(self, statement: Statement) -> Gathering:
+        """The one of `statement`, sorted as all are, if it has that parameter."""
+        gathering = self._all.get(statement.sql)
+        if gathering is None:
+            gathering = self._all[statement.sql] = Gathering(self._pool, statement, self._sorted_by)
+        return gathering
 
 
 def _fail(answer: asyncio.Future[list[Row]], error: BaseException) -> None:

@@ -8,13 +8,14 @@ from datetime import datetime
 import asyncpg
 from sqlalchemy import BigInteger, Boolean, LargeBinary, Text, bindparam, func, insert, null, select, update
 
+from rsp.errors import Unavailable
 from smdp.order import ProfileState
 from smdp.ports import DownloadWrite, PendingNotification, TransitionLost, Verdict
-from store.changes import with_withdrawal, with_write, withdrawal_arguments, withdraws, write_arguments
+from store.changes import Values, written
 from store.claims import claim
 from store.compiled import Statement, compiled
 from store.gathering import Gathering
-from store.pool import Pool
+from store.pool import Arguments, Pool
 from store.tables import notifications, profiles
 
 DUPLICATE = "duplicate"
@@ -45,7 +46,6 @@ _VERDICT = (
         iccid=bindparam("of_iccid", type_=Text),
     )
     .returning(notifications.c.id)
-    .cte("judged")
 )
 _RETURN = (
     update(profiles)
@@ -55,10 +55,7 @@ _RETURN = (
     )
     .values(state=ProfileState.AVAILABLE.value)
     .returning(profiles.c.id)
-    .cte("returned_profile")
 )
-_JUDGE, _JUDGE_AND_WITHDRAW = with_write(_VERDICT), with_withdrawal(_VERDICT)
-_JUDGE_AND_RETURN = with_withdrawal(_VERDICT, _RETURN)
 
 
 class Inbox:
@@ -92,27 +89,28 @@ class Inbox:
 
     async def judge_all(self, judgements: Sequence[tuple[Verdict, DownloadWrite | None]]) -> None:
         """All of them in one commit. Raises TransitionLost when they cannot be stored together."""
-        if any(write is not None and write.returned is not None for _, write in judgements):
-            raise TransitionLost("a profile that returns to stock does so in a commit of its own")
-        statement = _JUDGE_AND_WITHDRAW if any(withdraws(write) for _, write in judgements) else _JUDGE
-        values = [_values(statement, verdict, verdict.outcome, write) for verdict, write in judgements]
+        runs: dict[Statement, list[Arguments]] = {}
+        for verdict, write in judgements:
+            statement, values = _judgement(verdict, verdict.outcome, write)
+            runs.setdefault(statement, []).append(statement.arguments(values))
         try:
-            await self._pool.run(statement, [statement.arguments(one) for one in values])
-        except asyncpg.PostgresError as refused:
+            await self._pool.run_all(runs)
+        except (asyncpg.PostgresError, Unavailable) as refused:
             raise TransitionLost("the verdicts cannot be stored together") from refused
 
     async def _store(self, verdict: Verdict, outcome: str, write: DownloadWrite | None) -> None:
-        if write is not None and write.returned is not None:
-            values = withdrawal_arguments(write, more=2) | _said(verdict, outcome) | {"returned": str(write.returned)}
-            await self._pool.execute(_JUDGE_AND_RETURN, **values)
-            return
-        statement = _JUDGE_AND_WITHDRAW if withdraws(write) else _JUDGE
-        await self._pool.execute(statement, **_values(statement, verdict, outcome, write))
+        statement, values = _judgement(verdict, outcome, write)
+        await self._pool.execute(statement, **values)
 
 
-def _values(statement: Statement, verdict: Verdict, outcome: str, write: DownloadWrite | None) -> dict[str, object]:
-    written = withdrawal_arguments if statement is _JUDGE_AND_WITHDRAW else write_arguments
-    return written(write, more=1) | _said(verdict, outcome)
+def _judgement(verdict: Verdict, outcome: str, write: DownloadWrite | None) -> tuple[Statement, Values]:
+    """A verdict and its consequences as one statement."""
+    if write is not None and write.returned is not None:
+        statement, values = written(write, _VERDICT, _RETURN)
+        values["returned"] = str(write.returned)
+    else:
+        statement, values = written(write, _VERDICT)
+    return statement, values | _said(verdict, outcome)
 
 
 def _said(verdict: Verdict, outcome: str) -> dict[str, object]:

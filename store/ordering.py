@@ -17,7 +17,7 @@ from smdp.order import CLOSED, Order, OrderChange, ProfileState
 from smdp.ports import Call, Limits, ProfileStanding, StockProfile, TransitionLost
 from smdp.progress import Message
 from smdp.session import SessionState
-from store.changes import TELL, message_arguments, order_arguments, order_update
+from store.changes import order_step, told
 from store.compiled import compiled
 from store.events import WITHDRAW_OF_ORDER, EventRows
 from store.pool import Connection, Pool, Row
@@ -120,7 +120,7 @@ _NEW_COLUMNS = (
 _ADD_ORDER = compiled(
     insert(orders).values({name: bindparam(name) for name in _NEW_COLUMNS}).returning(*labelled(orders, "order"))
 )
-_CHANGE_ORDER = compiled(order_update().where(orders.c.tenant_id == _TENANT).returning(orders.c.id))
+_OF_TENANT = orders.c.tenant_id == _TENANT
 _CHANGE_PROFILE = compiled(
     update(profiles)
     .where(
@@ -228,9 +228,9 @@ class Work:
 
     async def change_order(self, change: OrderChange) -> None:
         """Apply a guarded step. Raises TransitionLost, Refused(MATCHING_ID_IN_USE)."""
-        values = order_arguments(change) | {"tenant_id": self._tenant_id}
+        statement, values = order_step(change, _OF_TENANT)
         try:
-            row = await self._connection.fetch_one(_CHANGE_ORDER, **values)
+            row = await self._connection.fetch_one(statement, **values, tenant_id=self._tenant_id)
         except asyncpg.UniqueViolationError as taken:
             raise _lost_to(taken) from None
         if row is None:
@@ -252,7 +252,8 @@ class Work:
 
     async def tell(self, message: Message) -> None:
         """Put a message into the outbox."""
-        await self._connection.execute(TELL, **message_arguments((message,)))
+        statement, values = told((message,))
+        await self._connection.execute(statement, **values)
 
 
 class Orderings:

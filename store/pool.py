@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
@@ -45,6 +45,11 @@ class Connection:
         with translated():
             rows: list[Row] = await self._connection.fetch(statement.sql, *statement.arguments(values))
             return rows
+
+    async def run(self, statement: Statement, runs: Sequence[Arguments]) -> None:
+        """`statement` once for each of `runs`, in one round trip."""
+        with translated():
+            await self._connection.executemany(statement.sql, runs)
 
     async def fetch_one(self, statement: Statement, **values: object) -> Row | None:
         """The first row of `statement`, or None."""
@@ -124,6 +129,15 @@ class Pool:
                     raise
                 raise meant from error
         raise Unavailable("changes keep standing in each other's way")
+
+    async def run_all(self, runs: Mapping[Statement, Sequence[Arguments]]) -> None:
+        """Several statements, each once for each of its runs, in one transaction."""
+        if len(runs) == 1:
+            await self.run(*next(iter(runs.items())))
+            return
+        async with self.transaction() as connection:
+            for statement, arguments in runs.items():
+                await connection.run(statement, arguments)
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Connection]:

@@ -10,7 +10,7 @@ import pytest
 from store_samples import message, new_tenant
 
 from smdp.ports import ClaimedMessage
-from store.changes import TELL, message_arguments
+from store.changes import told
 from store.compiled import Statement
 from store.ordering import Orderings
 from store.outbox import Outbox
@@ -185,6 +185,7 @@ async def test_what_nobody_asked_to_be_told_is_kept_and_never_claimed(pool: Pool
 async def test_messages_keep_the_order_in_which_one_write_brought_them(pool: Pool) -> None:
     tenant = await new_tenant(pool)
     messages = tuple(replace(message("line", f"m{number}"), tenant_id=tenant) for number in range(20))
-    await pool.execute(TELL, **message_arguments(messages))
+    statement, values = told(messages)
+    await pool.execute(statement, **values)
     rows = await pool.fetch(Statement("SELECT body FROM outbox ORDER BY id", ()))
     assert [row["body"].partition('"detail":"')[2].partition('"')[0] for row in rows] == [f"m{n}" for n in range(20)]

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
+import msgspec
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.kdf.x963kdf import X963KDF
@@ -24,17 +23,22 @@ class BadPoint(ValueError):  # noqa: N818 -- the name is the outcome
     """The other side's public key is not a point of the curve."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SessionKeys:
-    """The three 16-byte values of a secure channel; also what ReplaceSessionKeys carries, in this order."""
+class SessionKeys(msgspec.Struct, frozen=True, kw_only=True):
+    """The three 16-byte values of a secure channel; also what ReplaceSessionKeys carries, in this order.
 
-    mac_chaining_value: bytes = field(repr=False)
-    s_enc: bytes = field(repr=False)
-    s_mac: bytes = field(repr=False)
+    Its repr shows none of them.
+    """
+
+    mac_chaining_value: bytes
+    s_enc: bytes
+    s_mac: bytes
 
     def __post_init__(self) -> None:
-        if any(len(value) != KEY_LENGTH for value in (self.mac_chaining_value, self.s_enc, self.s_mac)):
+        if not len(self.mac_chaining_value) == len(self.s_enc) == len(self.s_mac) == KEY_LENGTH:
             raise ValueError(f"session keys are three values of {KEY_LENGTH} bytes each")
+
+    def __repr__(self) -> str:
+        return "SessionKeys()"
 
     @classmethod
     def from_bytes(cls, data: bytes) -> SessionKeys:

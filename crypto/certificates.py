@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum, auto
 from functools import lru_cache
 
+import msgspec
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from crypto.curves import Curve
@@ -59,8 +59,7 @@ class CertificateRejected(Exception):  # noqa: N818 -- the name is the outcome
         self.detail = detail
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EuiccIdentity:
+class EuiccIdentity(msgspec.Struct, frozen=True, kw_only=True):
     """What a trusted chain proves about a card. `eid` is 32 digits, key ids are the issuers' subject key ids."""
 
     eid: str

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import warnings
 from contextlib import suppress
-from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
 from functools import lru_cache
 from typing import TypeVar
 
+import msgspec
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
@@ -57,23 +57,21 @@ _EUICC_ALONE = frozenset({Role.EUICC})
 _ROLES = {role.value: role for role in Role}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PermittedName:
+class PermittedName(msgspec.Struct, frozen=True, kw_only=True):
     """One name an EUM may certify: an organization and the first digits of its EIDs (IIN)."""
 
     organization: str
     iin: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Certificate:
+class Certificate(msgspec.Struct, frozen=True, kw_only=True):
     """A certificate as read; nothing about it is proved yet.
 
     `oid` is the registered id of SubjectAltName in dotted form, `eid` the serial number of the subject, as written;
     both are empty when absent, as is `authority_key_id`. `path_length` is None when there is no limit.
     """
 
-    der: bytes = field(repr=False)
+    der: bytes
     serial_number: int
     subject_key_id: bytes
     authority_key_id: bytes
@@ -85,7 +83,7 @@ class Certificate:
     eid: str
     organization: str
     curve: Curve
-    public_key: ec.EllipticCurvePublicKey = field(repr=False)
+    public_key: ec.EllipticCurvePublicKey
     permitted_names: tuple[PermittedName, ...]
     is_ca: bool
     path_length: int | None
@@ -94,8 +92,12 @@ class Certificate:
     may_sign_lists: bool
     tls_server: bool
     tls_client: bool
-    signed_part: bytes = field(repr=False)
-    signature: bytes = field(repr=False)
+    signed_part: bytes
+    signature: bytes
+
+    def __repr__(self) -> str:
+        names = "+".join(sorted(role.name for role in self.roles))
+        return f"Certificate({names}, subject_key_id={self.subject_key_id.hex()}, eid={self.eid!r})"
 
     @property
     def iin_prefixes(self) -> tuple[str, ...]:
@@ -116,8 +118,7 @@ class Certificate:
             raise BadCertificate("its signature does not match its issuer's key") from None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Glance:
+class Glance(msgspec.Struct, frozen=True, kw_only=True):
     """What a certificate says first: who issued it and when it holds. The rest of it may be beyond reading."""
 
     authority_key_id: bytes

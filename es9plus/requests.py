@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Protocol
+
+import msgspec
 
 from rsp.identifiers import TransactionId
 from smdp.downloads import Authenticated, Initiated
@@ -15,8 +16,7 @@ HANDLE_NOTIFICATION = "handleNotification"
 CANCEL_SESSION = "cancelSession"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class InitiateAuthentication:
+class InitiateAuthentication(msgspec.Struct, frozen=True, kw_only=True):
     """Request of 5.6.1: the challenge as raw bytes, EUICCInfo1 (BF20) as received."""
 
     euicc_challenge: bytes
@@ -24,8 +24,7 @@ class InitiateAuthentication:
     smdp_address: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CardResponse:
+class CardResponse(msgspec.Struct, frozen=True, kw_only=True):
     """Request of 5.6.2, 5.6.3 and 5.6.5: a session, and what the eUICC answered in it: BF21, BF38 or BF41."""
 
     transaction_id: TransactionId

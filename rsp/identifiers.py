@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+import msgspec
+
 from rsp.errors import Malformed
 
 _EID = re.compile(r"[0-9]{32}", re.ASCII)
@@ -20,8 +22,7 @@ def _swap_nibbles(digits: str) -> str:
     return "".join(digits[i + 1] + digits[i] for i in range(0, len(digits), 2))
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Eid:
+class Eid(msgspec.Struct, frozen=True, order=True):
     """eUICC identifier: 32 decimal digits (SGP.29). The check digits are `has_valid_check`, for human input only."""
 
     digits: str
@@ -47,8 +48,7 @@ class Eid:
         return int(self.digits) % 97 == 1
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Iccid:
+class Iccid(msgspec.Struct, frozen=True, order=True):
     """Profile identifier: 18 to 20 decimal digits without padding (ITU-T E.118)."""
 
     digits: str
@@ -89,8 +89,7 @@ class Iccid:
         return total % 10 == 0
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class MatchingId:
+class MatchingId(msgspec.Struct, frozen=True, order=True):
     """The token of an activation code or an SM-DS event id: upper-case letters, digits, hyphen (SGP.22 4.1.1)."""
 
     text: str
@@ -103,8 +102,7 @@ class MatchingId:
         return self.text
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class TransactionId:
+class TransactionId(msgspec.Struct, frozen=True, order=True):
     """The id of one RSP session: 1 to 16 bytes, in JSON upper-case hexadecimal."""
 
     value: bytes

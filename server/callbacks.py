@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import aiohttp
 import msgspec
+from msgspec.structs import replace
 
 from es2plus.client import handle_download_progress_info
 from smdp.ports import ClaimedMessage

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from dataclasses import dataclass, replace
 from enum import StrEnum
 from hmac import compare_digest
 from uuid import UUID
+
+import msgspec
+from msgspec.structs import replace
 
 from crypto.agreement import SessionKeys
 from crypto.bsp import Bsp
@@ -28,16 +30,14 @@ class Protection(StrEnum):
     """Session keys of the card: the whole profile is encrypted again at each download."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Package:
+class Package(msgspec.Struct, frozen=True, kw_only=True):
     """A protected package with its keys in the clear, for the moment of binding."""
 
     segments: bytes
     keys: SessionKeys
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Content:
+class Content(msgspec.Struct, frozen=True, kw_only=True):
     """All that the session keys of one binding protect; the package by its id.
 
     Other content needs other keys: they must never encrypt two texts (SGP.22 2.5.4). So the host id, which goes into

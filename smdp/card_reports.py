@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from datetime import datetime
+
+import msgspec
+from msgspec.structs import replace
 
 from rsp import es10
 from rsp.status import Status
@@ -34,8 +36,7 @@ _POINTS = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _After:
+class _After(msgspec.Struct, frozen=True, kw_only=True):
     """An order as it was and as it will be, the step that leads there, and what of its row changes with it."""
 
     before: Order

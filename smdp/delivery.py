@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from datetime import datetime
+
+import msgspec
+from msgspec.structs import replace
 
 from crypto.agreement import BadPoint, OneTimeKey, SessionKeys, derive_session_keys, read_point
 from crypto.confirmation import hash_for_session, matches
@@ -27,8 +29,7 @@ from smdp.sealing import confirmation_context, one_time_key_context, order_key, 
 from smdp.session import Session, SessionChange, SessionEvent, SessionState
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Attempt:
+class _Attempt(msgspec.Struct, frozen=True, kw_only=True):
     """One request for a package with all that was loaded for it."""
 
     facts: DownloadFacts

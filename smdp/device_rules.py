@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+
+import msgspec
 
 from rsp import tlv
 from rsp.es10 import DeviceInfo, EuiccInfo2
@@ -20,8 +21,7 @@ _PROFILE_CLASS = 0x95
 _CLASS_TEST = b"\x95\x01\x00"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Requester:
+class Requester(msgspec.Struct, frozen=True, kw_only=True):
     """Who asks for a profile: the eUICC by its certificate, and what it and its device tell of themselves."""
 
     eid: Eid

@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import secrets
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from datetime import datetime
 
+import msgspec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from msgspec.structs import replace
 
 from crypto.certificates import BadCertificate, CertificateRejected, EuiccIdentity, Fault, TrustStore, parse_certificate
 from crypto.signatures import BadSignature, verify
@@ -38,8 +39,7 @@ _CERTIFICATE_FAULTS = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Initiated:
+class Initiated(msgspec.Struct, frozen=True, kw_only=True):
     """Answer of InitiateAuthentication: raw objects, ready for either binding."""
 
     transaction_id: TransactionId
@@ -49,8 +49,7 @@ class Initiated:
     certificate: bytes
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Authenticated:
+class Authenticated(msgspec.Struct, frozen=True, kw_only=True):
     """Answer of AuthenticateClient: raw objects, ready for either binding."""
 
     transaction_id: TransactionId

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
+
+import msgspec
 
 from rsp.status import Status
 from smdp.device_rules import Requester, unsuited
@@ -20,8 +21,7 @@ _ENDED = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Judgement:
+class Judgement(msgspec.Struct, frozen=True, kw_only=True):
     """Refused with `refusal`, or accepted when it is None; and what the order and its owner get to know of it."""
 
     refusal: Status | None

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import datetime
+
+import msgspec
 
 from crypto.agreement import BadPoint, read_point
 from crypto.certificates import CertificateRejected, TrustStore
@@ -57,8 +58,7 @@ async def nobody(_: Collection[Eid]) -> None:
     """For an SM-DP+ that nobody waits for."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Found:
+class _Found(msgspec.Struct, frozen=True, kw_only=True):
     """What is known of those who reported: the sessions they name, and the orders of the profiles they name."""
 
     sessions: Mapping[TransactionId, DownloadFacts]

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
+
+import msgspec
 
 from rsp.identifiers import Eid, Iccid, MatchingId
 
@@ -120,8 +121,7 @@ def after(state: OrderState, event: OrderEvent) -> OrderState:
         raise ImpossibleTransition(f"an order that is {state} has no step '{event}'") from None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Binding:
+class Binding(msgspec.Struct, frozen=True, kw_only=True):
     """What binds a package to one card: kept until the order ends, so that a retry gets identical segments.
 
     `otsk_sealed` is the one-time secret key of the SM-DP+, sealed under the key of the order.
@@ -141,8 +141,7 @@ class CardState(StrEnum):
     DELETED = "deleted"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CardReport:
+class CardReport(msgspec.Struct, frozen=True, kw_only=True):
     """The newest notification of enable, disable or delete; `seq_number` counts all notifications of that card."""
 
     state: CardState
@@ -150,8 +149,7 @@ class CardReport:
     at: datetime
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Order:
+class Order(msgspec.Struct, frozen=True, kw_only=True):
     """One order as stored. `version` counts its changes and guards each of them.
 
     `key_sealed` is the 32-byte key of the order, wrapped by the vault; None once the order has ended.
@@ -196,8 +194,7 @@ class Order:
         return self.card.state if self.card.seq_number > since else None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OrderChange:
+class OrderChange(msgspec.Struct, frozen=True, kw_only=True):
     """One guarded step of an order: applied only while state and version are the expected ones.
 
     A member that is None leaves its column as it is. When the step `ends` the order the store also clears the order's

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
 
+import msgspec
+
 from smdp.binding import Protection
 from smdp.event import SmdsPolicy
 
@@ -21,8 +23,7 @@ class AfterDeletion(StrEnum):
     """The order ends and the profile may be ordered again."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DeviceRules:
+class DeviceRules(msgspec.Struct, frozen=True, kw_only=True):
     """Which devices and eUICCs an operator lets have its profiles.
 
     TACs are 8 digits. EUMs are prefixes of EIDs (the first 8 digits name the maker). An allowing list that is None

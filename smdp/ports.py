@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 from uuid import UUID
+
+import msgspec
 
 from rsp.identifiers import Eid, Iccid, MatchingId, TransactionId
 from smdp.event_ports import EventWork
@@ -25,8 +27,7 @@ class TransitionLost(Exception):  # noqa: N818 -- the name is the fact
     """Somebody else moved the row first: load it again and decide again."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ProfileFacts:
+class ProfileFacts(msgspec.Struct, frozen=True, kw_only=True):
     """What a download needs to know of the ordered profile: its metadata (BF25 as stored) and what it asks of a card.
 
     `size` is the length of the unprotected package in bytes; `policy_rules` the PPR bits of the metadata; `services`
@@ -41,8 +42,7 @@ class ProfileFacts:
     services: frozenset[int] = frozenset()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
+class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """Limits and rules the owner of an order has set; None means the server's default."""
 
     download_attempts: int | None = None
@@ -51,11 +51,10 @@ class Limits:
     redownloads: int | None = None
     after_deletion: AfterDeletion = AfterDeletion.RETIRE
     rebinding: bool = True
-    devices: DeviceRules = field(default_factory=DeviceRules)
+    devices: DeviceRules = DeviceRules()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DownloadFacts:
+class DownloadFacts(msgspec.Struct, frozen=True, kw_only=True):
     """One read of the download path: the session, and the order with its profile when there is one."""
 
     session: Session
@@ -64,16 +63,14 @@ class DownloadFacts:
     limits: Limits = Limits()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ProtectedPackage:
+class ProtectedPackage(msgspec.Struct, frozen=True, kw_only=True):
     """A package protected ahead of time: concatenated 86 TLVs, and their keys (48 bytes) wrapped by the vault."""
 
     segments: bytes
     key_sealed: bytes
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DownloadWrite:
+class DownloadWrite(msgspec.Struct, frozen=True, kw_only=True):
     """One commit of the download path: all parts or none.
 
     `returned` is a profile that goes back to stock with it; only the judgement of a notification returns one.
@@ -85,8 +82,7 @@ class DownloadWrite:
     returned: Iccid | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OwnedOrder:
+class OwnedOrder(msgspec.Struct, frozen=True, kw_only=True):
     """An order with what its owner has set."""
 
     order: Order
@@ -132,8 +128,7 @@ class DownloadStore(SessionFinder, Protocol):
         """One round trip, one commit. Raises TransitionLost when session or order are not as expected."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PendingNotification:
+class PendingNotification(msgspec.Struct, frozen=True, kw_only=True):
     """A notification as received and committed, not yet judged."""
 
     id: int
@@ -141,8 +136,7 @@ class PendingNotification:
     received_at: datetime
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
+class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     """What became of a kept notification.
 
     A verified installation result is known by its transactionId, any other by (EID, seqNumber); the store refuses a
@@ -315,8 +309,7 @@ class StockStore(Protocol):
         """Profiles, newest first; `state` matches the stock state or the order state."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ClaimedMessage:
+class ClaimedMessage(msgspec.Struct, frozen=True, kw_only=True):
     """A message taken for sending; `attempts` counts this try. `body` is JSON (ProgressInfo), the same at each try."""
 
     id: int

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import IntEnum
+
+import msgspec
+from msgspec.structs import replace
 
 from rsp.identifiers import Iccid
 from rsp.status import Status
@@ -44,8 +46,7 @@ STANDARD = frozenset(point for point in NotificationPoint if point < Notificatio
 """The points whose numbers SGP.22 gives. The others are told only to operators that have numbers for them."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ProgressInfo:
+class ProgressInfo(msgspec.Struct, frozen=True, kw_only=True):
     """One report, in plain members so that it is stored as it will be sent.
 
     `timestamp` is W3C (UTC, `Z`); `status` the name of a Status, empty for success; `result_data` base64 or empty.
@@ -61,8 +62,7 @@ class ProgressInfo:
     result_data: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Message:
+class Message(msgspec.Struct, frozen=True, kw_only=True):
     """One entry of the outbox. Messages of one `line` leave in the order they were written."""
 
     tenant_id: int

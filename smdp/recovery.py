@@ -7,9 +7,11 @@ recoverProfile the activation code that its user holds would be dead.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
+
+from msgspec.structs import replace
 
 from rsp.errors import Refused
 from rsp.identifiers import Iccid

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
+
+import msgspec
 
 from rsp.identifiers import Eid, TransactionId
 
@@ -57,8 +58,7 @@ def after(state: SessionState, event: SessionEvent) -> SessionState:
         raise ImpossibleTransition(f"a session that is {state} has no step '{event}'") from None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Session:
+class Session(msgspec.Struct, frozen=True, kw_only=True):
     """One session as stored.
 
     `ci_key_id` is the CI under which the eUICC signs, `server_ci_key_id` the one of the certificates we show.
@@ -85,8 +85,7 @@ class Session:
     refusal: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SessionChange:
+class SessionChange(msgspec.Struct, frozen=True, kw_only=True):
     """One guarded step of a session: applied only while its state is as expected. None leaves a column as it is."""
 
     transaction_id: TransactionId

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from enum import IntEnum
+
+import msgspec
 
 from rsp import tlv
 from rsp.errors import Malformed
@@ -24,8 +25,7 @@ class CancelReason(IntEnum):
     UNDEFINED_REASON = 127
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AuthenticateServerOk:
+class AuthenticateServerOk(msgspec.Struct, frozen=True, kw_only=True):
     """AuthenticateResponseOk (5.7.13). `signed`, `signature_tlv`, `euicc_info2` and certificates are TLVs as received.
 
     `matching_id` is None when absent and "" when sent empty; its alphabet is not checked here.
@@ -44,16 +44,14 @@ class AuthenticateServerOk:
     eum_certificate: bytes
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AuthenticateServerError:
+class AuthenticateServerError(msgspec.Struct, frozen=True, kw_only=True):
     """AuthenticateResponseError (5.7.13)."""
 
     transaction_id: TransactionId
     code: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PrepareDownloadOk:
+class PrepareDownloadOk(msgspec.Struct, frozen=True, kw_only=True):
     """PrepareDownloadResponseOk (5.7.5). `euicc_otpk` is an uncompressed point of 65 bytes.
 
     `hash_cc` is None when absent, 32 bytes, or b"": some LPAs send it empty when no confirmation code is asked for.
@@ -61,23 +59,24 @@ class PrepareDownloadOk:
     """
 
     transaction_id: TransactionId
-    signed: bytes = field(repr=False)
+    signed: bytes
     signature: bytes
     signature_tlv: bytes
     euicc_otpk: bytes
-    hash_cc: bytes | None = field(repr=False)
+    hash_cc: bytes | None
+
+    def __repr__(self) -> str:
+        return f"PrepareDownloadOk(transaction_id={self.transaction_id})"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PrepareDownloadError:
+class PrepareDownloadError(msgspec.Struct, frozen=True, kw_only=True):
     """PrepareDownloadResponseError (5.7.5)."""
 
     transaction_id: TransactionId
     code: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CancelSessionOk:
+class CancelSessionOk(msgspec.Struct, frozen=True, kw_only=True):
     """CancelSessionResponseOk (5.7.14); `reason` is a `CancelReason` where this version names it."""
 
     transaction_id: TransactionId
@@ -87,8 +86,7 @@ class CancelSessionOk:
     reason: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CancelSessionError:
+class CancelSessionError(msgspec.Struct, frozen=True, kw_only=True):
     """cancelSessionResponseError (5.7.14)."""
 
     code: int

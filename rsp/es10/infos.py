@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 from rsp import tlv
 from rsp.errors import Malformed
@@ -10,8 +10,7 @@ from rsp.es10.members import Version, bit_numbers, integer, member, octets, vers
 from rsp.tlv import Tlv
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EuiccInfo1:
+class EuiccInfo1(msgspec.Struct, frozen=True, kw_only=True):
     """EUICCInfo1 (5.7.8): SGP.22 version and CI key identifiers, each list in the eUICC's order of preference."""
 
     svn: Version
@@ -19,8 +18,7 @@ class EuiccInfo1:
     ci_for_signing: tuple[bytes, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EuiccInfo2:
+class EuiccInfo2(msgspec.Struct, frozen=True, kw_only=True):
     """EUICCInfo2 (5.7.8). Capabilities and rules are bit numbers; `free_memory` is in bytes, None where not told.
 
     `is_iot`: it has iotSpecificInfo, which an eUICC of SGP.32 must tell and no other has.
@@ -41,8 +39,7 @@ class EuiccInfo2:
     is_iot: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DeviceInfo:
+class DeviceInfo(msgspec.Struct, frozen=True, kw_only=True):
     """DeviceInfo (4.2): 8 digits of TAC, up to 16 of IMEI, and the value octets of DeviceCapabilities.
 
     Both numbers are Telephony BCD (low nibble first). A device without an IMEI may send a hexadecimal letter.

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import IntEnum, IntFlag
+
+import msgspec
 
 from rsp import tlv
 from rsp.errors import Malformed
@@ -63,16 +64,14 @@ class NotificationEvent(IntFlag):
     DELETE = 8
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Installed:
+class Installed(msgspec.Struct, frozen=True, kw_only=True):
     """SuccessResult (2.5.6): AID of the ISD-P and the profile interpreter's answer."""
 
     aid: bytes
     sima_response: bytes
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class InstallationError:
+class InstallationError(msgspec.Struct, frozen=True, kw_only=True):
     """ErrorResult (2.5.6): `BppCommand` and `InstallationReason` as numbers, and the profile interpreter's answer."""
 
     command_id: int
@@ -80,8 +79,7 @@ class InstallationError:
     sima_response: bytes | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ProfileInstallationResult:
+class ProfileInstallationResult(msgspec.Struct, frozen=True, kw_only=True):
     """ProfileInstallationResult (2.5.6). `signed` is ProfileInstallationResultData as received.
 
     `events` is the sum of `NotificationEvent` values, plus bits that have no name here.
@@ -98,8 +96,7 @@ class ProfileInstallationResult:
     result: Installed | InstallationError
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OtherSignedNotification:
+class OtherSignedNotification(msgspec.Struct, frozen=True, kw_only=True):
     """OtherSignedNotification (5.7.10). `signed` is NotificationMetadata as received, the certificates are DER."""
 
     signed: bytes

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
-from dataclasses import fields
 from functools import cache
 from typing import Any
 
 import msgspec
+from msgspec.structs import fields
 
 import api.carriers
 import api.enterprises

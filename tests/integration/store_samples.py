@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
+
+from msgspec.structs import replace
 
 from rsp.identifiers import Eid, Iccid, MatchingId, TransactionId
 from smdp.order import Order, OrderChange, OrderEvent, OrderState, ProfileState

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import json
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import asyncpg
 import pytest
+from msgspec.structs import replace
 from store_samples import EID, NOW, iccid, new_order, new_tenant, session, transaction
 from typer.testing import CliRunner, Result
 
@@ -94,7 +95,9 @@ async def announced(pool: Pool) -> None:
     async with Orderings(pool).begin(order.tenant_id) as work:
         await work.events.intend(wanted, 60.0)
         await work.change_order(change)
-        await work.events.registered(await work.events.intend(replace(wanted, event_id=MatchingId("SECOND")), 60.0))
+        await work.events.registered(
+            await work.events.intend(dataclasses.replace(wanted, event_id=MatchingId("SECOND")), 60.0)
+        )
 
 
 async def unreachable(pool: Pool) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import hashlib
 from collections.abc import AsyncIterator
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 from store_samples import EID, iccid, new_order, new_profile, new_tenant
 
 from rsp.errors import Refused
@@ -271,7 +272,7 @@ async def test_an_operator_is_found_by_certificate_id_and_name(pool: Pool) -> No
     )
     stored = await directory.add_operator(asked, (b"1" * 32, b"2" * 32))
     await directory.add_certificate(stored.id, b"3" * 32)
-    assert stored == replace(asked, id=stored.id)
+    assert stored == dataclasses.replace(asked, id=stored.id)
     for number in (b"1", b"2", b"3"):
         assert await directory.by_certificate(number * 32) == stored
     assert await directory.by_id(stored.id) == stored
@@ -319,7 +320,7 @@ async def test_a_callback_can_be_changed(pool: Pool) -> None:
     tenant = await new_tenant(pool)
     found = await Operators(pool).by_id(tenant)
     assert found is not None
-    await Operators(pool).change_operator(replace(found, callback_url="https://new.example.com"))
+    await Operators(pool).change_operator(dataclasses.replace(found, callback_url="https://new.example.com"))
     found = await Operators(pool).by_id(tenant)
     assert found is not None
     assert found.callback_url == "https://new.example.com"
@@ -330,7 +331,7 @@ async def test_limits_and_activity_of_an_operator_can_be_changed(pool: Pool) -> 
     directory = Operators(pool)
     found = await directory.by_id(tenant)
     assert found is not None
-    changed = replace(found, download_attempts=4, confirmation_attempts=2, active=False)
+    changed = dataclasses.replace(found, download_attempts=4, confirmation_attempts=2, active=False)
     await directory.change_operator(changed)
     assert await directory.by_id(tenant) == changed
     assert await directory.by_certificate(hashlib.sha256(b"Operator One").digest()) is None

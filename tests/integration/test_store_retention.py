@@ -1,10 +1,11 @@
 """What is past its time goes, in batches, and nothing else does."""
 
+import dataclasses
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
+from msgspec.structs import replace
 from store_samples import EID, NOW, new_order, new_tenant
 
 from rsp.identifiers import MatchingId, TransactionId
@@ -117,13 +118,13 @@ async def test_withdrawn_events_are_forgotten_and_live_ones_never(pool: Pool) ->
     async with Orderings(pool).begin(tenant) as work:
         gone = await work.events.intend(wanted, 60.0)
         await work.events.disown(gone, "another party's")
-        live = await work.events.intend(replace(wanted, event_id=MatchingId("LIVE")), 60.0)
+        live = await work.events.intend(dataclasses.replace(wanted, event_id=MatchingId("LIVE")), 60.0)
         await work.events.registered(live)
     retirement = Retirement(pool, Retention(withdrawn_events=timedelta(days=1)))
     assert await retirement.remove(now) == 0
     assert await retirement.remove(now + timedelta(days=2)) == 1
     async with Orderings(pool).begin(tenant) as work:
-        assert (await work.events.intend(replace(wanted, event_id=MatchingId("LIVE")), 60.0)).id == live.id
+        assert (await work.events.intend(dataclasses.replace(wanted, event_id=MatchingId("LIVE")), 60.0)).id == live.id
 
 
 async def test_a_batch_has_a_size(pool: Pool) -> None:

@@ -5,8 +5,6 @@ Every row that belongs to somebody carries its tenant. Columns named `*_sealed` 
 
 from __future__ import annotations
 
-from enum import StrEnum
-
 from sqlalchemy import (
     ARRAY,
     BigInteger,
@@ -32,6 +30,7 @@ from smdp.event import EventState
 from smdp.order import CardState, OrderState, ProfileState
 from smdp.ports import LARGEST_NOTIFICATION
 from smdp.session import SessionState
+from store.words import Word, defined
 
 metadata = MetaData(
     naming_convention={
@@ -62,12 +61,13 @@ def _created() -> Column[object]:
     return Column("created_at", DateTime(timezone=True), nullable=False, server_default=text("now()"))
 
 
-def _words(states: type[StrEnum]) -> str:
-    return ", ".join(f"'{state.value}'" for state in states)
+def _state(states: Word) -> Column[str]:
+    return Column("state", states, nullable=False)
 
 
-def _state(states: type[StrEnum]) -> tuple[Column[str], CheckConstraint]:
-    return Column("state", Text, nullable=False), CheckConstraint(f"state IN ({_words(states)})", name="state")
+_PROFILE_STATE, _ORDER_STATE, _CARD_STATE = Word(ProfileState), Word(OrderState), Word(CardState)
+_EVENT_STATE, _SESSION_STATE = Word(EventState), Word(SessionState)
+defined(metadata, _PROFILE_STATE, _ORDER_STATE, _CARD_STATE, _EVENT_STATE, _SESSION_STATE)
 
 
 # Operators: who may order, where they are told, and the limits and rules they chose. NULL is the server's default.
@@ -146,7 +146,7 @@ profiles = Table(
     Column("package_id", Uuid, ForeignKey("packages.id"), nullable=False),
     Column("metadata", LargeBinary, nullable=False),
     Column("policy_rules", ARRAY(SmallInteger), nullable=False),
-    *_state(ProfileState),
+    _state(_PROFILE_STATE),
     _created(),
     Index(None, "tenant_id", "id"),
     Index("ix_profiles_in_stock", "profile_type_id", "created_at", postgresql_where=text("state = 'available'")),
@@ -162,7 +162,7 @@ orders = Table(
     _tenant(),
     Column("iccid", Text, ForeignKey("profiles.iccid"), nullable=False),
     Column("profile_type", Text, nullable=False),
-    *_state(OrderState),
+    _state(_ORDER_STATE),
     Column("version", Integer, nullable=False, server_default=text("0")),
     Column("eid", Text),
     Column("matching_id", Text),
@@ -184,7 +184,7 @@ orders = Table(
     Column("awaiting", LargeBinary),
     Column("redownloads", Integer, nullable=False, server_default=text("0")),
     Column("installed_seq", BigInteger),
-    Column("card_state", Text),
+    Column("card_state", _CARD_STATE),
     Column("card_seq", BigInteger),
     _moment("card_at"),
     Column("changed_at", DateTime(timezone=True), nullable=False, server_default=text("now()")),
@@ -192,7 +192,6 @@ orders = Table(
         "ended_at IS NULL OR num_nonnulls(key_sealed, confirmation_sealed, otsk_sealed) = 0", name="secrets_end"
     ),
     CheckConstraint("num_nulls(euicc_otpk, otsk_sealed, host_id, ci_key_id) IN (0, 4)", name="binding_whole"),
-    CheckConstraint(f"card_state IN ({_words(CardState)})", name="card_state"),
     CheckConstraint("num_nulls(card_state, card_seq, card_at) IN (0, 3)", name="card_whole"),
     Index("uq_orders_open_iccid", "iccid", unique=True, postgresql_where=text("ended_at IS NULL")),
     Index("uq_orders_open_matching_id", "matching_id", unique=True, postgresql_where=text("ended_at IS NULL")),
@@ -214,7 +213,7 @@ smds_events = Table(
     Column("smds_address", Text, nullable=False),
     Column("eid", Text, nullable=False),
     Column("event_id", Text, nullable=False),
-    *_state(EventState),
+    _state(_EVENT_STATE),
     Column("attempt", Integer, nullable=False, server_default=text("1")),
     _moment("due_at"),
     _moment("doubt_until"),
@@ -239,7 +238,7 @@ sessions = Table(
     "sessions",
     metadata,
     Column("transaction_id", LargeBinary, primary_key=True),
-    *_state(SessionState),
+    _state(_SESSION_STATE),
     Column("expires_at", DateTime(timezone=True), nullable=False),
     Column("server_address", Text, nullable=False),
     Column("server_challenge", LargeBinary, nullable=False),

@@ -19,6 +19,8 @@ from crypto.revocation import MAX_LENGTH, BadRevocationList, NotYet, RevocationL
 _FOLDER = "crl"
 _PEM_MARK = b"-----BEGIN"
 
+State = tuple[tuple[str, int, int, int], ...]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListFile:
@@ -48,6 +50,12 @@ def candidates(path: Path) -> list[Path]:
     """The files of the PKI folder `path` that should be lists; files that are just being written are none."""
     folder = path / _FOLDER
     return sorted(file for file in folder.glob("[!.]*") if file.is_file())
+
+
+def state(path: Path) -> State:
+    """What tells one state of the lists from another without reading them. Raises OSError."""
+    stats = [(file.name, file.stat()) for file in candidates(path)]
+    return tuple((name, found.st_ino, found.st_size, found.st_mtime_ns) for name, found in stats)
 
 
 def read(path: Path, trust: TrustStore, now: datetime) -> Found:

@@ -1,16 +1,17 @@
-"""Gauges that describe the database, set by the worker process alone, and the expiry of certificates."""
+"""Gauges that describe the database, set by the worker process alone, and the expiry of certificates and CRLs."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from datetime import datetime
 from typing import Protocol
 
 from prometheus_client import CollectorRegistry, Gauge
 
-from certs import files
+from certs import files, revocation
 from certs.layout import PkiFolder
-from crypto.certificates import parse_certificate
+from crypto.certificates import Certificate, parse_certificate
+from crypto.revocation import RevocationList
 from smdp.event import LIVE
 from smdp.order import OrderState
 from smdp.ports import Outbox
@@ -49,11 +50,14 @@ class Gauges:
         statistics: Statistics,
         outbox: Outbox,
         pki: PkiFolder,
+        lists: Iterable[RevocationList],
         now: Callable[[], datetime],
     ) -> None:
+        """`lists` are asked at every refresh which are in force then."""
         self._statistics = statistics
         self._outbox = outbox
-        self._expiry = _expiries(pki)
+        self._expiry = {name: certificate.not_after for name, certificate in own_certificates(pki).items()}
+        self._lists = lists
         self._now = now
         self._due: dict[str, datetime] = {}
         self._orders = _gauge(registry, "smdp_orders", "Orders by state.", ("state",))
@@ -62,6 +66,8 @@ class Gauges:
         self._depth = _gauge(registry, "smdp_outbox_messages", "Messages not yet delivered.", ())
         self._age = _gauge(registry, "smdp_outbox_oldest_seconds", "Age of the oldest undelivered message.", ())
         self._valid = _gauge(registry, "smdp_certificate_valid_seconds", "Time until expiry.", ("certificate",))
+        self._due_list = _gauge(registry, "smdp_crl_valid_seconds", "Time until the next one is due.", ("crl",))
+        self._revoked = _gauge(registry, "smdp_crl_revoked_certificates", "Certificates that a list names.", ("crl",))
 
     async def refresh(self) -> int:
         """Set every gauge anew whose time has come. Always 0: nothing is left to do at once. Raises Unavailable."""
@@ -72,6 +78,10 @@ class Gauges:
         self._notifications.labels("pending").set(await self._statistics.pending_notifications())
         for name, moment in self._expiry.items():
             self._valid.labels(name).set((moment - self._now()).total_seconds())
+        for found in self._lists:
+            name = revocation.short_name(found)
+            self._due_list.labels(name).set((found.next_update - self._now()).total_seconds())
+            self._revoked.labels(name).set(len(found.revoked))
         return 0
 
     async def _seldom(self, name: str, count: Callable[[], Awaitable[None]]) -> None:
@@ -106,14 +116,14 @@ def _gauge(registry: CollectorRegistry, name: str, text: str, labels: tuple[str,
     return Gauge(name, text, labels, registry=registry, multiprocess_mode="mostrecent")
 
 
-def _expiries(pki: PkiFolder) -> dict[str, datetime]:
-    """When each certificate in use expires: DPauth and DPpb by the short key id of their CI, and those of TLS."""
+def own_certificates(pki: PkiFolder) -> dict[str, Certificate]:
+    """The server's certificates in use by name, DPauth and DPpb with the short key id of their CI."""
     found = {}
     for entry in pki.dp:
         short = entry.ci_key_id.hex()[:8]
-        found[f"DPauth-{short}"] = parse_certificate(entry.auth_certificate).not_after
-        found[f"DPpb-{short}"] = parse_certificate(entry.pb_certificate).not_after
-    found["DPtls"] = parse_certificate(files.read_certificate(pki.tls_certificate)).not_after
+        found[f"DPauth-{short}"] = parse_certificate(entry.auth_certificate)
+        found[f"DPpb-{short}"] = parse_certificate(entry.pb_certificate)
+    found["DPtls"] = parse_certificate(files.read_certificate(pki.tls_certificate))
     if pki.eim is not None:
-        found["eIMtls"] = parse_certificate(files.read_certificate(pki.eim.tls_certificate)).not_after
+        found["eIMtls"] = parse_certificate(files.read_certificate(pki.eim.tls_certificate))
     return found

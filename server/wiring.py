@@ -16,7 +16,7 @@ from carriers.control_center_rest import Timing as PlatformTiming
 from carriers.registry import Registry
 from certs import layout
 from certs.layout import PkiFolder
-from crypto.certificates import TrustStore, parse_certificate
+from crypto.certificates import parse_certificate
 from crypto.vault import Vault
 from eim.ports import FORWARD_KIND
 from es9plus.client import USER_AGENT
@@ -30,6 +30,7 @@ from server.gauges import Gauges
 from server.hints import HintingInbox, HintingResults, Hints, Unheard
 from server.platform_lines import SharedLines
 from server.preflight import open_vault
+from server.revocations import trusting
 from server.setting_kinds import proprietary_data
 from server.settings import Settings
 from server.smds_wiring import smds_of, smds_policy_of
@@ -107,7 +108,7 @@ async def opened(
         vault = open_vault(settings)
         now = SystemClock().now
         policy = policy_of(settings)
-        trust, wallet = TrustStore(pki.ci_certificates), wallet_of(pki)
+        trust, wallet = await stack.enter_async_context(trusting(pki, now)), wallet_of(pki)
         registry = CollectorRegistry()
         tally = Tally(registry)
         counts, outbox, directory, sessions = Counts(pool), Outbox(pool), Operators(pool), CountedDownloads(pool, tally)
@@ -166,7 +167,7 @@ async def opened(
             api=api_of(pool, vault, eim, swaps, now),
             metrics=HttpMetrics(registry),
             retire=partial(_retire, Retirement(pool), now),
-            watch=partial(Gauges, registry, counts, outbox, pki, now),
+            watch=partial(Gauges, registry, counts, outbox, pki, trust.revocations, now),
         )
 
 

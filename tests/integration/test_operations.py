@@ -32,6 +32,8 @@ _LABELS = {
     "smdp_outbox_messages": set(),
     "smdp_outbox_oldest_seconds": set(),
     "smdp_certificate_valid_seconds": {"certificate"},
+    "smdp_crl_valid_seconds": {"crl"},
+    "smdp_crl_revoked_certificates": {"crl"},
     "smdp_smds_events": {"state"},
 }
 _FUNCTIONS = {

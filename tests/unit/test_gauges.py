@@ -7,13 +7,16 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
-from certs_cases import NAMES, NOW, fresh_vault
+from certs_cases import NAMES, NOW, fresh_vault, made
 from prometheus_client import CollectorRegistry
 
 from certs.folder import init
+from crypto.certificates import TrustStore
 from crypto.curves import Curve
+from crypto.revocation import RevocationList
 from server.gauges import Gauges
 from smdp.ports import ClaimedMessage
+from tests.revocation_lists import ListPlan, signed_list
 
 
 class Counted:
@@ -28,6 +31,7 @@ class Counted:
         self.count_seconds = 0.0
         self.counts = 0
         self.unsent = (0, 0.0)
+        self.lists: list[RevocationList] = []
 
     def now(self) -> datetime:
         return self.clock
@@ -67,7 +71,7 @@ async def gauges(tmp_path: Path) -> tuple[Gauges, Counted, CollectorRegistry]:
     vault = fresh_vault(tmp_path)
     pki = await init(tmp_path / "pki", vault, names=NAMES, curves=[Curve.P256], now=NOW)
     counted, registry = Counted(), CollectorRegistry()
-    return Gauges(registry, counted, counted, pki, counted.now), counted, registry
+    return Gauges(registry, counted, counted, pki, counted.lists, counted.now), counted, registry
 
 
 async def test_notifications_that_were_judged_are_no_longer_pending(
@@ -121,6 +125,22 @@ async def test_every_certificate_in_use_shows_its_time_left(
     assert {name: round(days) for name, days in left.items()} == {
         "DPauth": 3650, "DPpb": 3650, "DPtls": 398, "eIMtls": 398,
     }  # fmt: skip
+
+
+async def test_every_revocation_list_in_force_shows_when_the_next_is_due(
+    gauges: tuple[Gauges, Counted, CollectorRegistry],
+) -> None:
+    shown, counted, registry = gauges
+    ci = made().ci
+    plan = ListPlan(serials=(4, 5), next_update=NOW + timedelta(days=3))
+    counted.lists.append(TrustStore([ci.der]).read_revocation_list(signed_list(ci.der, ci.key, plan), NOW))
+    await shown.refresh()
+    named = {"crl": ci.key_id.hex()[:8]}
+    assert registry.get_sample_value("smdp_crl_valid_seconds", named) == 3 * 86400
+    assert registry.get_sample_value("smdp_crl_revoked_certificates", named) == 2
+    counted.clock += timedelta(days=4)
+    await shown.refresh()
+    assert registry.get_sample_value("smdp_crl_valid_seconds", named) == -86400
 
 
 async def test_what_takes_long_to_count_is_counted_seldom(gauges: tuple[Gauges, Counted, CollectorRegistry]) -> None:

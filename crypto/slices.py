@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import NamedTuple
 
 from crypto.curves import Curve
@@ -64,6 +65,7 @@ _REQUIRED = frozenset({_SUBJECT_KEY_ID, _AUTHORITY_KEY_ID, *_FIXED})
 _SUBJECT_KEY = bytes.fromhex("04160414")
 _AUTHORITY_KEY = bytes.fromhex("041830168014")
 _KEY_ID_LENGTH = 20
+_REMEMBERED = 256
 _LONGEST = 0xFFFF
 
 
@@ -79,11 +81,13 @@ def _certificate(der: bytes) -> Sliced:
     start, end = _open(der, 0, 0x30)
     signed_start, signed_end = _open(der, start, 0x30)
     serial_number, at = _integer(der, _exactly(der, signed_start, _VERSION_3))
-    at = _name(der, _exactly(der, at, _ECDSA_WITH_SHA256), {})
-    not_before, not_after, at = _validity(der, at)
-    subject: dict[bytes, str] = {}
-    at = _name(der, at, subject)
-    curve, point, at = _key(der, at)
+    at = _exactly(der, at, _ECDSA_WITH_SHA256)
+    issuer_end = _open(der, at, 0x30)[1]
+    _usual_issuer(der[at:issuer_end])
+    not_before, not_after, at = _validity(der, issuer_end)
+    subject_end = _open(der, at, 0x30)[1]
+    subject = _attributes(der[at:subject_end])
+    curve, point, at = _key(der, subject_end)
     subject_key_id, authority_key_id = _extensions(der, at, signed_end)
     signature_start, signature_end = _open(der, _exactly(der, signed_end, _ECDSA_WITH_SHA256), 0x03)
     if signature_end != end or end != len(der) or der[signature_start] or signature_end - signature_start < 2:
@@ -139,49 +143,56 @@ def _integer(der: bytes, at: int) -> tuple[int, int]:
     return int.from_bytes(der[start:end], "big"), end
 
 
-def _name(der: bytes, at: int, found: dict[bytes, str]) -> int:
-    """The end of a name of known attributes, each once and in a set of its own; `found` gets them by their OID."""
-    at, end = _open(der, at, 0x30)
+def _attributes(name: bytes) -> dict[bytes, str]:
+    """What a name says, by OID: attributes that are known, each once and in a set of its own."""
+    found: dict[bytes, str] = {}
+    at, end = _open(name, 0, 0x30)
     while at < end:
-        at, set_end = _open(der, at, 0x31)
-        at, pair_end = _open(der, at, 0x30)
-        kind = der[at : at + 5]
-        if pair_end != set_end or kind not in _NAMES or kind in found or der[at + 5] not in _TEXT_TAGS:
+        # Set, pair, OID, text: as long as the longest text is short, so are all their lengths.
+        length = name[at + 1]
+        set_end = at + 2 + length
+        kind, text = name[at + 4 : at + 9], name[at + 11 : set_end]
+        if name[at] != 0x31 or name[at + 2] != 0x30 or length > 0x7F or name[at + 3] != length - 2:
             raise _Unusual
-        text = der[at + 7 : set_end]
-        if der[at + 6] != len(text) or not _TEXT.fullmatch(text) or (kind == _COUNTRY and len(text) != 2):
+        if kind not in _NAMES or kind in found or name[at + 9] not in _TEXT_TAGS or name[at + 10] != len(text):
+            raise _Unusual
+        if not _TEXT.fullmatch(text) or (kind == _COUNTRY and len(text) != 2):
             raise _Unusual
         found[kind] = text.decode("ascii")
         at = set_end
     if at != end or not found:
         raise _Unusual
-    return end
+    return found
+
+
+@lru_cache(_REMEMBERED)
+def _usual_issuer(name: bytes) -> None:
+    """All cards of one make have the same."""
+    _attributes(name)
 
 
 def _validity(der: bytes, at: int) -> tuple[datetime, datetime, int]:
     start, end = _open(der, at, 0x30)
-    not_before, at = _moment(der, start)
-    not_after, at = _moment(der, at)
-    if at != end:
-        raise _Unusual
-    return not_before, not_after, end
+    middle = start + 2 + der[start + 1]
+    return _moment(der[start:middle]), _moment(der[middle:end]), end
 
 
-def _moment(der: bytes, at: int) -> tuple[datetime, int]:
+@lru_cache(_REMEMBERED)
+def _moment(time: bytes) -> datetime:
     """Seconds of UTC: in two digits of the year up to 2049, in four after (RFC 5280, 4.1.2.5)."""
-    found = _UTC_TIME.match(der, at)
+    found = _UTC_TIME.fullmatch(time)
     if found is not None:
         digits = found[1].decode("ascii")
         digits = ("19" if digits >= "5" else "20") + digits
     else:
-        found = _LATE_TIME.match(der, at)
+        found = _LATE_TIME.fullmatch(time)
         if found is None:
             raise _Unusual
         digits = found[1].decode("ascii")
         if int(digits[:4]) < _FIRST_LATE_YEAR:
             raise _Unusual
     month, day, hour, minute, second = (int(digits[place : place + 2]) for place in range(4, 14, 2))
-    return datetime(int(digits[:4]), month, day, hour, minute, second, tzinfo=UTC), found.end()
+    return datetime(int(digits[:4]), month, day, hour, minute, second, tzinfo=UTC)
 
 
 def _key(der: bytes, at: int) -> tuple[Curve, bytes, int]:

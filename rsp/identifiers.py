@@ -18,8 +18,12 @@ _FQDN = re.compile(rf"(?=.{{1,255}}$){_LABEL}(\.{_LABEL})*")
 _MAX_ACTIVATION_CODE = 255
 
 
-def _swap_nibbles(digits: str) -> str:
-    return "".join(digits[i + 1] + digits[i] for i in range(0, len(digits), 2))
+_SWAPPED = bytes((byte & 0x0F) << 4 | byte >> 4 for byte in range(256))
+
+
+def swap_nibbles(value: bytes) -> bytes:
+    """BCD as numbers are written on cards and in telephony: the low half of each byte first."""
+    return value.translate(_SWAPPED)
 
 
 class Eid(msgspec.Struct, frozen=True, order=True):
@@ -70,11 +74,11 @@ class Iccid(msgspec.Struct, frozen=True, order=True):
         """From the 10 bytes of tag 5A: nibble-swapped BCD, padded with F."""
         if len(value) != 10:
             raise Malformed("an ICCID is coded in 10 bytes")
-        return cls(_swap_nibbles(value.hex()).rstrip("f"))
+        return cls(swap_nibbles(value).hex().rstrip("f"))
 
     def to_bytes(self) -> bytes:
         """10 bytes, nibble-swapped BCD, padded with F."""
-        return bytes.fromhex(_swap_nibbles(self.digits.ljust(20, "f")))
+        return swap_nibbles(bytes.fromhex(self.digits.ljust(20, "f")))
 
     def to_json(self) -> str:
         """Wire form of the JSON binding: F appended to 19 digits only."""

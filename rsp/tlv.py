@@ -14,6 +14,7 @@ _MAX_LENGTH_BYTES = 4
 _MAX_OID_BYTES = 128
 _REMEMBERED_HEADERS = 1024
 """A download writes some forty headers, nearly all of them the same as those of the one before."""
+_REMEMBERED_OIDS = 256
 
 
 class Tlv(msgspec.Struct, frozen=True, gc=False):
@@ -45,11 +46,12 @@ class Tlv(msgspec.Struct, frozen=True, gc=False):
 
     def members(self) -> dict[int, Tlv]:
         """The children by tag. Raises Malformed when a tag occurs twice."""
-        found: dict[int, Tlv] = {}
-        for child in self.children():
-            if child.tag in found:
-                raise Malformed(f"tag {child.tag:X} occurs twice in {self.tag:X}: send each member once")
-            found[child.tag] = child
+        children = _objects(self.data, self.value_start, self.end)
+        found = {child.tag: child for child in children}
+        if len(found) != len(children):
+            tags = [child.tag for child in children]
+            twice = next(tag for tag in tags if tags.count(tag) > 1)
+            raise Malformed(f"tag {twice:X} occurs twice in {self.tag:X}: send each member once")
         return found
 
     def integer(self) -> int:
@@ -112,12 +114,22 @@ def read_only(data: bytes, tag: int) -> Tlv:
 
 
 def objects(data: bytes, offset: int = 0, end: int | None = None) -> Iterator[Tlv]:
-    """The objects that fill `data[offset:end]` one after another."""
-    limit = len(data) if end is None else end
+    """The objects that fill `data[offset:end]` one after another. Raises Malformed as `read` does."""
+    return iter(_objects(data, offset, len(data) if end is None else end))
+
+
+def _objects(data: bytes, offset: int, limit: int) -> list[Tlv]:
+    found = []
     while offset < limit:
-        found = read(data, offset, limit)
-        yield found
-        offset = found.end
+        tag, value = data[offset], offset + 2
+        # Most have a tag and a length of one byte each; every other one, and one that does not fit, is for `read`.
+        if tag & 0x1F != 0x1F and value <= limit and (length := data[offset + 1]) < 0x80 and value + length <= limit:
+            one = Tlv(data, tag, offset, value, value + length)
+        else:
+            one = read(data, offset, limit)
+        found.append(one)
+        offset = one.end
+    return found
 
 
 @lru_cache(_REMEMBERED_HEADERS)
@@ -142,6 +154,7 @@ def wrap_integer(tag: int, number: int) -> bytes:
     return wrap(tag, number.to_bytes(size, "big", signed=True))
 
 
+@lru_cache(_REMEMBERED_OIDS)
 def oid_from_bytes(value: bytes) -> str:
     """Dotted form of the content octets of an OBJECT IDENTIFIER (ITU-T X.690, 8.19)."""
     if not value or value[-1] & 0x80:

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import msgspec
+from msgspec.structs import replace
 
 from rsp import tlv
 from rsp.errors import Malformed
 from rsp.es10.members import Version, bit_numbers, integer, member, octets, version
+from rsp.identifiers import swap_nibbles
 from rsp.tlv import Tlv
+
+_RESOURCE = 0x84
+_REMEMBERED_MAKES = 256
+_USUAL_BYTES = 512
 
 
 class EuiccInfo1(msgspec.Struct, frozen=True, kw_only=True):
@@ -24,7 +32,6 @@ class EuiccInfo2(msgspec.Struct, frozen=True, kw_only=True):
     `is_iot`: it has iotSpecificInfo, which an eUICC of SGP.32 must tell and no other has.
     """
 
-    raw: bytes
     profile_version: Version
     svn: Version
     firmware: Version
@@ -52,6 +59,11 @@ class DeviceInfo(msgspec.Struct, frozen=True, kw_only=True):
 
 def parse_euicc_info1(data: bytes) -> EuiccInfo1:
     """Read EUICCInfo1 (BF20, 5.7.8); members of later versions are skipped. Raises Malformed."""
+    # Anybody may send one: those of a usual size are remembered, for they are the same for all cards of a make.
+    return _remembered_info1(data) if len(data) <= _USUAL_BYTES else _info1(data)
+
+
+def _info1(data: bytes) -> EuiccInfo1:
     members = tlv.read_only(data, 0xBF20).members()
     return EuiccInfo1(
         svn=version(member(members, 0x82, "svn")),
@@ -60,16 +72,34 @@ def parse_euicc_info1(data: bytes) -> EuiccInfo1:
     )
 
 
+_remembered_info1 = lru_cache(_REMEMBERED_MAKES)(_info1)
+
+
 def parse_euicc_info2(data: bytes) -> EuiccInfo2:
     """Read EUICCInfo2 (BF22, 5.7.8); members of later versions are skipped. Raises Malformed."""
-    members = tlv.read_only(data, 0xBF22).members()
+    whole = tlv.read_only(data, 0xBF22)
+    at = whole.value_start
+    while at < whole.end:
+        resource = tlv.read(data, at, whole.end)
+        if resource.tag == _RESOURCE:
+            others = data[whole.value_start : at] + data[resource.end : whole.end]
+            told = _remembered_info2(others) if len(others) <= _USUAL_BYTES else _info2(others)
+            return replace(told, free_memory=_free_memory(resource))
+        at = resource.end
+    raise Malformed("extCardResource (tag 84) is missing: send every mandatory member")
+
+
+def _info2(others: bytes) -> EuiccInfo2:
+    """All that a card says but how much memory is free, which alone differs between cards of one make."""
+    members = tlv.read(tlv.wrap(0xBF22, others)).members()
+    if _RESOURCE in members:
+        raise Malformed("tag 84 occurs twice in BF22: send each member once")
     additional = members.get(0xAF)
     return EuiccInfo2(
-        raw=data,
         profile_version=version(member(members, 0x81, "profileVersion")),
         svn=version(member(members, 0x82, "svn")),
         firmware=version(member(members, 0x83, "euiccFirmwareVer")),
-        free_memory=_free_memory(member(members, 0x84, "extCardResource")),
+        free_memory=None,
         uicc_capability=bit_numbers(member(members, 0x85, "uiccCapability")),
         rsp_capability=bit_numbers(member(members, 0x88, "rspCapability")),
         ci_for_verification=_key_identifiers(member(members, 0xA9, "euiccCiPKIdListForVerification")),
@@ -79,6 +109,9 @@ def parse_euicc_info2(data: bytes) -> EuiccInfo2:
         additional_profile_versions=tuple(map(version, additional.children())) if additional else (),
         is_iot=0xB4 in members,
     )
+
+
+_remembered_info2 = lru_cache(_REMEMBERED_MAKES)(_info2)
 
 
 def _key_identifiers(found: Tlv) -> tuple[bytes, ...]:
@@ -105,11 +138,6 @@ def device_info(found: Tlv) -> DeviceInfo:
     if imei is not None:
         value = octets(imei, "imei", 8, 8)
         # The last octet holds the check digit and a filler: high nibble first since v2.1, low nibble first before.
-        digits = _telephony_digits(value[:7]) + value[7:].hex().upper().strip("F")
+        digits = swap_nibbles(value[:7]).hex().upper() + value[7:].hex().upper().strip("F")
     capabilities = member(members, 0xA1, "deviceCapabilities").value
-    return DeviceInfo(tac=_telephony_digits(tac), imei=digits, capabilities=capabilities)
-
-
-def _telephony_digits(value: bytes) -> str:
-    swapped = value.hex().upper()
-    return "".join(swapped[i + 1] + swapped[i] for i in range(0, len(swapped), 2))
+    return DeviceInfo(tac=swap_nibbles(tac).hex().upper(), imei=digits, capabilities=capabilities)

@@ -105,7 +105,6 @@ def test_euicc_info1_reads_as_the_schema_wrote_it(value: dict[str, Any]) -> None
 def test_euicc_info2_reads_as_the_schema_wrote_it(value: dict[str, Any]) -> None:
     raw = schema.encode("EUICCInfo2", value)
     assert es10.parse_euicc_info2(raw) == es10.EuiccInfo2(
-        raw=raw,
         profile_version=version(value["profileVersion"]),
         svn=version(value["svn"]),
         firmware=version(value["euiccFirmwareVer"]),

@@ -81,6 +81,18 @@ def test_free_memory_is_told_or_unknown(resource: str, free: int | None) -> None
     assert es10.parse_euicc_info2(info2(resource=resource)).free_memory == free
 
 
+def test_a_memory_told_twice_is_malformed() -> None:
+    with pytest.raises(Malformed, match="84 occurs twice"):
+        es10.parse_euicc_info2(info2(more="840482023000"))
+
+
+def test_infos_of_unusual_size_are_read_alike() -> None:
+    known = wrap(0xA9, *(wrap(0x04, bytes((n,)) * 20) for n in range(40)))
+    info = es10.parse_euicc_info1(wrap(0xBF20, bytes.fromhex("8203020500"), known, wrap(0xAA)))
+    assert len(info.ci_for_verification) == 40
+    assert es10.parse_euicc_info2(info2(more="df7f820200" + "00" * 512)) == es10.parse_euicc_info2(info2())
+
+
 def test_members_of_later_versions_are_skipped() -> None:
     newer = es10.parse_euicc_info2(info2(more="900100 b1020400 930103 bf320101"))
     assert newer.svn == (2, 5, 0)

@@ -1,5 +1,7 @@
 """The TLV cutter: round trips, rejects, and object identifiers above 2.39."""
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -49,6 +51,27 @@ def test_any_bytes_either_read_or_are_malformed(data: bytes) -> None:
             list(found.children())
     except Malformed:
         pass
+
+
+def one_by_one(data: bytes) -> list[tlv.Tlv]:
+    found, offset = [], 0
+    while offset < len(data):
+        found.append(tlv.read(data, offset))
+        offset = found[-1].end
+    return found
+
+
+@given(st.lists(st.tuples(TAGS, st.binary(max_size=200)), max_size=5), st.integers(0, 3), st.binary(max_size=3))
+def test_objects_are_those_that_are_read_one_by_one(written: list[tuple[int, bytes]], lost: int, more: bytes) -> None:
+    raw = b"".join(tlv.wrap(tag, value) for tag, value in written)
+    data = raw[: len(raw) - lost] + more
+    try:
+        expected = one_by_one(data)
+    except Malformed as why:
+        with pytest.raises(Malformed, match=re.escape(str(why))):
+            tlv.objects(data)
+    else:
+        assert list(tlv.objects(data)) == expected
 
 
 @given(st.integers(-(2**40), 2**40))

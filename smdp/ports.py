@@ -93,7 +93,7 @@ class SessionFinder(Protocol):
     """Finds a session, however old."""
 
     async def find_session(self, transaction_id: TransactionId) -> DownloadFacts | None:
-        """The session and its order (ended or not), however old; None when no such session exists."""
+        """The session and its order (ended or not) without the profile, however old; None when there is none."""
 
     async def find_sessions(self, transaction_ids: Collection[TransactionId]) -> Mapping[TransactionId, DownloadFacts]:
         """The same for many at once, in one round trip; those that do not exist are not among them."""

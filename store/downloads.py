@@ -58,21 +58,17 @@ _BY_EID = (
 )
 
 
-def _columns(*also: ColumnElement[Any]) -> Select[Any]:
-    """Sessions with the order `order_id` says, its profile and the limits of its owner."""
-    return select(
-        *labelled(sessions, "session"),
-        *labelled(orders, "order"),
-        *labelled(profiles, "profile", "metadata", "policy_rules"),
-        *labelled(packages, "package", "id", "saip_major", "saip_minor", "size", "services"),
-        *labelled(tenants, "tenant", *LIMITS),
-        *also,
-    )
+_SESSION_AND_ORDER = (*labelled(sessions, "session"), *labelled(orders, "order"), *labelled(tenants, "tenant", *LIMITS))
 
 
 def _facts(*also: ColumnElement[Any]) -> Select[Any]:
-    """Those of one transactionId."""
-    return _columns(*also).where(sessions.c.transaction_id == bindparam("transaction_id"))
+    """One session with its order, the profile of that and the limits of its owner."""
+    return select(
+        *_SESSION_AND_ORDER,
+        *labelled(profiles, "profile", "metadata", "policy_rules"),
+        *labelled(packages, "package", "id", "saip_major", "saip_minor", "size", "services"),
+        *also,
+    ).where(sessions.c.transaction_id == bindparam("transaction_id"))
 
 
 def _joined(facts: Select[Any], order_id: ColumnElement[int]) -> Select[Any]:
@@ -90,10 +86,13 @@ _TURN = bindparam("turn", type_=Integer).label("turn")
 _STORED_COLUMNS = [column.key for column in sessions.c if column.key != "created_at"]
 _OPEN_SESSION = compiled(insert(sessions).values({name: bindparam(name) for name in _STORED_COLUMNS}))
 _FIND_FOR_AUTHENTICATION = compiled(_joined(_facts(_TURN), func.coalesce(sessions.c.order_id, _BY_TOKEN, _BY_EID)))
+# What a card reports or cancels concerns no more than these.
 _FIND_SESSIONS = compiled(
-    _joined(_columns(), sessions.c.order_id).where(
-        sessions.c.transaction_id == func.any(bindparam("transaction_ids", type_=ARRAY(LargeBinary)))
+    select(*_SESSION_AND_ORDER)
+    .select_from(
+        sessions.outerjoin(orders.join(tenants, tenants.c.id == orders.c.tenant_id), orders.c.id == sessions.c.order_id)
     )
+    .where(sessions.c.transaction_id == func.any(bindparam("transaction_ids", type_=ARRAY(LargeBinary))))
 )
 _FIND_FOR_DELIVERY = compiled(
     _joined(_facts(*labelled(packages, "package", "segments", "key_sealed"), _TURN), sessions.c.order_id)
@@ -164,7 +163,7 @@ class Downloads:
         if not transaction_ids:
             return {}
         rows = await self._pool.fetch(_FIND_SESSIONS, transaction_ids=[one.value for one in transaction_ids])
-        found = (facts_from(row) for row in rows)
+        found = (facts_from(row, with_profile=False) for row in rows)
         return {facts.session.transaction_id: facts for facts in found}
 
     async def find_orders(self, iccids: Collection[Iccid]) -> Mapping[Iccid, Sequence[OwnedOrder]]:

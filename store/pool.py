@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
+from time import monotonic
 from typing import Any
 
 import asyncpg
@@ -17,6 +18,7 @@ _ACQUIRE_SECONDS = 5.0
 _STATEMENT_SECONDS = 10.0
 _CONNECT_SECONDS = 5.0
 _TRIES = 5
+_PLANS_SECONDS, _PLANS_SECONDS_MOST = 1.0, 3600.0
 _LETTING_GO = (asyncpg.InternalClientError, asyncpg.InterfaceError, asyncpg.PostgresError, OSError, TimeoutError)
 _PLAN_BY_VALUES = Statement("SET LOCAL plan_cache_mode = force_custom_plan", ())
 _ANOTHER_SCHEMA = (asyncpg.InvalidCachedStatementError, asyncpg.OutdatedSchemaCacheError)
@@ -58,13 +60,19 @@ class Connection:
 
 
 class _Kept:
-    """A connection of the driver's pool and the statements prepared on it, for as long as it is ours."""
+    """A connection of the driver's pool and the statements prepared on it, for as long as it is ours.
 
-    __slots__ = ("connection", "prepared")
+    PostgreSQL plans them once, by the size its tables have then. It plans again when it has gathered statistics, which
+    may be late for a database that was empty a moment ago, so it is asked to, again and again at growing intervals.
+    """
+
+    __slots__ = ("_plan_at", "_planned_for", "connection", "prepared")
 
     def __init__(self, connection: Any) -> None:
         self.connection = connection
         self.prepared: dict[str, Any] = {}
+        self._planned_for = _PLANS_SECONDS
+        self._plan_at = monotonic() + _PLANS_SECONDS
 
     @property
     def is_alive(self) -> bool:
@@ -75,6 +83,10 @@ class _Kept:
 
     async def rows(self, sql: str, runs: Sequence[Arguments]) -> list[Row]:
         """The rows of all `runs`, which are one transaction."""
+        if monotonic() >= self._plan_at:
+            await self.connection.execute("DISCARD PLANS")
+            self._planned_for = min(2 * self._planned_for, _PLANS_SECONDS_MOST)
+            self._plan_at = monotonic() + self._planned_for
         prepared = self.prepared.get(sql)
         if prepared is None:
             prepared = self.prepared[sql] = await self.connection.prepare(sql)

@@ -110,10 +110,12 @@ def order_values(order: Order) -> dict[str, object]:
     }
 
 
-def facts_from(row: Row) -> DownloadFacts:
-    """Session, order and profile of one row of the download path."""
+def facts_from(row: Row, *, with_profile: bool = True) -> DownloadFacts:
+    """Session, order and, where the row holds it, profile of one row of the download path."""
     if row["order_id"] is None:
         return DownloadFacts(session=session_from(row))
+    if not with_profile:
+        return DownloadFacts(session=session_from(row), order=order_from(row), limits=limits_from(row))
     return DownloadFacts(
         session=session_from(row),
         order=order_from(row),

@@ -6,6 +6,7 @@ import asyncio
 import importlib
 import pkgutil
 import re
+import time
 from collections.abc import Iterator
 
 import asyncpg
@@ -95,3 +96,26 @@ def test_lists_with_filters_that_may_be_empty_are_planned_by_what_is_asked_for()
     del optional["foreign_orders._OF_PROFILE"]
     assert len(optional) >= 8
     assert [name for name, one in optional.items() if not one.planned_by_values] == []
+
+
+async def test_plans_follow_tables_that_grow(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A table that was empty when a statement was planned is read by its index once it is not."""
+    find = Statement("SELECT 1 FROM grown WHERE number = ANY($1::int[])", ("numbers",))
+    pool = await open_pool(database, 1)
+    await pool.execute(
+        Statement("CREATE TABLE grown (number int PRIMARY KEY, wide char(2000)) WITH (autovacuum_enabled = off)", ())
+    )
+
+    async def plan() -> str:
+        await pool.fetch(find, numbers=[1])
+        kept = pool._kept[0]
+        rows = await kept.connection.fetch(f"EXPLAIN EXECUTE {kept.prepared[find.sql].get_name()}('{{1}}')")
+        return str(rows)
+
+    assert "Index" not in await plan()
+    await pool.execute(Statement("INSERT INTO grown SELECT generate_series(1, 40000)", ()))
+    assert "Index" not in await plan()
+    later = time.monotonic() + 2
+    monkeypatch.setattr("store.pool.monotonic", lambda: later)
+    assert "Index" in await plan()
+    await pool.close()

@@ -57,9 +57,9 @@ class OneTimeKey:
 
     __slots__ = ("_private", "curve", "public")
 
-    def __init__(self, private_key: ec.EllipticCurvePrivateKey) -> None:
+    def __init__(self, private_key: ec.EllipticCurvePrivateKey, curve: Curve) -> None:
         self._private = private_key
-        self.curve = Curve.of(private_key)
+        self.curve = curve
         self.public = private_key.public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
 
     def __repr__(self) -> str:
@@ -68,7 +68,7 @@ class OneTimeKey:
     @classmethod
     def generate(cls, curve: Curve) -> OneTimeKey:
         """A fresh random key pair."""
-        return cls(ec.generate_private_key(curve.instance))
+        return cls(ec.generate_private_key(curve.instance), curve)
 
     @classmethod
     def from_bytes(cls, curve: Curve, secret: bytes) -> OneTimeKey:
@@ -80,7 +80,7 @@ class OneTimeKey:
         except ValueError:
             # The library's own text could quote the number, which is the secret.
             raise ValueError("the secret of a one-time key lies outside the group: it was damaged") from None
-        return cls(private_key)
+        return cls(private_key, curve)
 
     def to_bytes(self) -> bytes:
         """The scalar, 32 bytes big endian. Secret: seal it before it leaves memory."""

@@ -26,6 +26,7 @@ MAX_ENCRYPTED_SLICE = _MAX_BODY - _MAX_BODY % _BLOCK - 1
 """Data bytes one encrypted segment holds, 1007: the padding adds at least one byte before the blocks are filled."""
 
 _ZERO_BLOCK = bytes(_BLOCK)
+_PADDINGS = [b"\x80" + bytes(_BLOCK - 1 - over) for over in range(_BLOCK)]
 
 
 class BadMac(Exception):  # noqa: N818 -- the name is the outcome
@@ -43,10 +44,12 @@ class Bsp:
     Tags are one byte (86, 87 or 88). One set of keys serves one channel, and thereby one plaintext only.
     """
 
-    __slots__ = ("_chain", "_cmac", "_counter", "_encryption_key")
+    __slots__ = ("_chain", "_cmac", "_counter", "_encryption_key", "_encryptor", "_last_block")
 
     def __init__(self, keys: SessionKeys) -> None:
         self._encryption_key = AES(keys.s_enc)
+        self._encryptor = Cipher(self._encryption_key, CBC(_ZERO_BLOCK)).encryptor()
+        self._last_block = 0
         self._cmac = CMAC(AES(keys.s_mac))
         self._chain = keys.mac_chaining_value
         self._counter = 0
@@ -84,25 +87,25 @@ class Bsp:
         return b"".join(bodies)
 
     def _encrypt(self, piece: bytes) -> bytes:
-        # The initial chaining vector is the encrypted counter. CBC with a zero vector over counter||data makes that
-        # vector as its first block and chains the data to it, so one pass does both.
-        encryptor = Cipher(self._encryption_key, CBC(_ZERO_BLOCK)).encryptor()
-        filler = bytes(_BLOCK - 1 - len(piece) % _BLOCK)
-        return encryptor.update(self._step() + piece + b"\x80" + filler)[_BLOCK:]
+        return self._run(piece + _PADDINGS[len(piece) % _BLOCK])[_BLOCK:]
+
+    def _run(self, padded: bytes) -> bytes:
+        """The chaining vector of the next segment, which is its encrypted counter, and `padded` chained to it."""
+        # One CBC run, from a zero vector on, serves all segments: it chains the counter to its last block, which is
+        # taken off the counter beforehand.
+        self._counter += 1
+        done = self._encryptor.update((self._last_block ^ self._counter).to_bytes(_BLOCK, "big") + padded)
+        self._last_block = int.from_bytes(done[-_BLOCK:], "big")
+        return done
 
     def _decrypt(self, body: bytes) -> bytes:
         if not body or len(body) % _BLOCK:
             raise BadMac("an encrypted segment is not made of whole blocks")
-        vector = Cipher(self._encryption_key, CBC(_ZERO_BLOCK)).encryptor().update(self._step())
-        padded = Cipher(self._encryption_key, CBC(vector)).decryptor().update(body)
+        padded = Cipher(self._encryption_key, CBC(self._run(b""))).decryptor().update(body)
         data, mark, filler = padded.rpartition(b"\x80")
         if not mark or any(filler) or len(filler) >= _BLOCK:
             raise BadMac("an encrypted segment lacks its padding: the encryption key does not fit")
         return data
-
-    def _step(self) -> bytes:
-        self._counter += 1
-        return self._counter.to_bytes(_BLOCK, "big")
 
     def _close(self, tag: int, body: bytes) -> bytes:
         headed = _header(tag, len(body) + _MAC_LENGTH) + body

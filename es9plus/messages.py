@@ -10,7 +10,7 @@ from es9plus.requests import CardResponse, InitiateAuthentication
 from rsp import tlv
 from rsp.errors import Malformed
 from rsp.identifiers import TransactionId
-from rsp.json_binding import base64_bytes, decode_base64, execution_header
+from rsp.json_binding import base64_json, decode_base64, execution_header
 from smdp.downloads import Authenticated, Initiated
 
 PREFIX = "/gsma/rsp2/es9plus"
@@ -99,39 +99,39 @@ def _response(transaction_id: str, text: str, member: str) -> CardResponse:
 def initiated(answer: Initiated) -> bytes:
     """6.5.2.6; the CI key id travels as OCTET STRING."""
     return (
-        b'{"header":%b,"transactionId":"%b","serverSigned1":"%b","serverSignature1":"%b",'
-        b'"euiccCiPKIdToBeUsed":"%b","serverCertificate":"%b"}'
+        b'{"header":%b,"transactionId":"%b","serverSigned1":%b,"serverSignature1":%b,'
+        b'"euiccCiPKIdToBeUsed":%b,"serverCertificate":%b}'
     ) % (
         _SUCCESS,
         _hex(answer.transaction_id),
-        base64_bytes(answer.server_signed1),
-        base64_bytes(answer.server_signature1),
-        base64_bytes(tlv.wrap(0x04, answer.ci_key_id)),
-        base64_bytes(answer.certificate),
+        base64_json(answer.server_signed1),
+        base64_json(answer.server_signature1),
+        base64_json(tlv.wrap(0x04, answer.ci_key_id)),
+        base64_json(answer.certificate),
     )
 
 
 def authenticated(answer: Authenticated) -> bytes:
     """6.5.2.8."""
     return (
-        b'{"header":%b,"transactionId":"%b","profileMetadata":"%b","smdpSigned2":"%b","smdpSignature2":"%b",'
-        b'"smdpCertificate":"%b"}'
+        b'{"header":%b,"transactionId":"%b","profileMetadata":%b,"smdpSigned2":%b,"smdpSignature2":%b,'
+        b'"smdpCertificate":%b}'
     ) % (
         _SUCCESS,
         _hex(answer.transaction_id),
-        base64_bytes(answer.metadata),
-        base64_bytes(answer.smdp_signed2),
-        base64_bytes(answer.smdp_signature2),
-        base64_bytes(answer.certificate),
+        base64_json(answer.metadata),
+        base64_json(answer.smdp_signed2),
+        base64_json(answer.smdp_signature2),
+        base64_json(answer.certificate),
     )
 
 
 def bound(transaction_id: TransactionId, package: bytes) -> bytes:
     """6.5.2.7."""
-    return b'{"header":%b,"transactionId":"%b","boundProfilePackage":"%b"}' % (
+    return b'{"header":%b,"transactionId":"%b","boundProfilePackage":%b}' % (
         _SUCCESS,
         _hex(transaction_id),
-        base64_bytes(package),
+        base64_json(package),
     )
 
 

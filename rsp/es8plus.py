@@ -6,9 +6,9 @@ from rsp import tlv
 from rsp.errors import Malformed
 from rsp.identifiers import TransactionId
 
-_INSTALL_BOUND_PROFILE_PACKAGE = 1
-_KEY_TYPE_AES = b"\x88"
-_KEY_LENGTH = b"\x10"
+_INSTALL_BOUND_PROFILE_PACKAGE = tlv.wrap_integer(0x82, 1)
+_AES_128 = tlv.wrap(0x80, b"\x88") + tlv.wrap(0x81, b"\x10")
+"""keyType and keyLen."""
 _POINT_BYTES = 65
 _SIGNATURE_BYTES = 64
 _KEY_BYTES = 16
@@ -27,20 +27,9 @@ def _point(value: bytes, name: str) -> bytes:
 
 def _opening(transaction_id: TransactionId, host_id: bytes, smdp_otpk: bytes) -> bytes:
     """Remote operation, session, key reference and one-time key: what BF23 holds and its signature begins with."""
-    key_reference = tlv.wrap(
-        0xA6,
-        tlv.wrap(0x80, _KEY_TYPE_AES),
-        tlv.wrap(0x81, _KEY_LENGTH),
-        tlv.wrap(0x84, _sized(host_id, "hostId", 1, 16)),
-    )
-    return b"".join(
-        (
-            tlv.wrap_integer(0x82, _INSTALL_BOUND_PROFILE_PACKAGE),
-            tlv.wrap(0x80, transaction_id.value),
-            key_reference,
-            _point(smdp_otpk, "smdpOtpk"),
-        )
-    )
+    key_reference = tlv.wrap(0xA6, _AES_128, tlv.wrap(0x84, _sized(host_id, "hostId", 1, 16)))
+    session = tlv.wrap(0x80, transaction_id.value)
+    return _INSTALL_BOUND_PROFILE_PACKAGE + session + key_reference + _point(smdp_otpk, "smdpOtpk")
 
 
 def initialise_secure_channel(

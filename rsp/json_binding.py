@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import binascii
 import re
+from collections.abc import Callable
 from contextlib import suppress
 from enum import StrEnum
 
@@ -58,12 +59,11 @@ def decode_base64(text: str, member: str) -> bytes:
 
 def encode_base64(data: bytes) -> str:
     """Base64 with padding, on one line."""
-    return base64_bytes(data).decode("ascii")
+    return binascii.b2a_base64(data, newline=False).decode("ascii")
 
 
-def base64_bytes(data: bytes) -> bytes:
-    """The same as bytes, for an answer that is put together of bytes."""
-    return binascii.b2a_base64(data, newline=False)
+base64_json: Callable[[bytes], bytes] = msgspec.json.Encoder().encode
+"""The same as a JSON string with its quotation marks, for an answer that is put together of bytes."""
 
 
 def _ascii(text: str) -> str:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from pathlib import Path
+from time import monotonic
 
 from cryptography.hazmat.primitives.asymmetric import ec
 
@@ -19,24 +21,29 @@ _LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
 class MockVault:
-    """Private keys in one file. Every operation looks at the file first: move it away and the vault is out of reach.
+    """Private keys in one file. Operations look at the file first: move it away and the vault is out of reach.
 
     When the file was rewritten under the same passphrase (another process imported a key) the new state is taken up.
-    When it is gone, or is another file, every operation raises VaultUnavailable until it is back.
+    When it is gone, or is another file, every operation raises VaultUnavailable until it is back. One that signs, wraps
+    or unwraps goes by the last look where that is not older than `look_seconds`.
     """
 
     is_mock = True
     """A server that starts on this vault warns loudly: its keys are only as safe as a file and a passphrase."""
 
-    __slots__ = ("_contents", "_file_key", "_name", "_path", "_stamp")
+    __slots__ = ("_contents", "_file_key", "_look_seconds", "_looked_at", "_name", "_path", "_stamp")
 
-    def __init__(self, path: Path, file_key: FileKey, stamp: Stamp, contents: Contents) -> None:
+    def __init__(
+        self, path: Path, file_key: FileKey, stamp: Stamp, contents: Contents, look_seconds: float = 0.0
+    ) -> None:
         """For `create` and `open`, which callers use."""
         self._path = path
         self._name = str(path)
         self._file_key = file_key
         self._stamp = stamp
         self._contents = contents
+        self._look_seconds = look_seconds
+        self._looked_at = -math.inf
 
     def __repr__(self) -> str:
         return f"MockVault(path={str(self._path)!r}, labels={tuple(sorted(self._contents.keys))})"
@@ -56,7 +63,7 @@ class MockVault:
         return cls(path, file_key, stamp, contents)
 
     @classmethod
-    def open(cls, path: Path | str, passphrase: str) -> MockVault:
+    def open(cls, path: Path | str, passphrase: str, *, look_seconds: float = 0.0) -> MockVault:
         """Open a vault file. Raises WrongPassphrase, BadVaultFile, or VaultUnavailable when it cannot be read."""
         path = Path(path)
         try:
@@ -66,7 +73,7 @@ class MockVault:
                 f"vault file {path} cannot be read ({error.strerror}): check the path or create it"
             ) from error
         file_key = FileKey.derive(header, passphrase)
-        return cls(path, file_key, stamp, Contents.from_bytes(file_key.decrypt(body)))
+        return cls(path, file_key, stamp, Contents.from_bytes(file_key.decrypt(body)), look_seconds)
 
     def import_key(self, label: str, private_key: ec.EllipticCurvePrivateKey) -> None:
         """Add a key pair and rewrite the file. Raises ValueError on a bad or taken label or another curve."""
@@ -96,7 +103,7 @@ class MockVault:
 
     async def labels(self) -> tuple[str, ...]:
         """See `crypto.vault.Vault.labels`."""
-        return tuple(sorted(self._current().keys))
+        return tuple(sorted(self._looked().keys))
 
     async def wrap(self, secret: bytes, context: bytes) -> bytes:
         """See `crypto.vault.Vault.wrap`."""
@@ -108,11 +115,11 @@ class MockVault:
 
     async def check(self) -> None:
         """See `crypto.vault.Vault.check`."""
-        self._current()
+        self._looked()
 
     def _rewrite(self, label: str, private_key: ec.EllipticCurvePrivateKey) -> None:
         with key_file.locked(self._path):
-            contents = self._current()
+            contents = self._looked()
             if label in contents.keys:
                 raise ValueError(f"the vault has a key {label!r} already: choose another label")
             contents = contents.plus(label, private_key)
@@ -120,18 +127,24 @@ class MockVault:
             self._contents = contents
 
     def _key(self, label: str) -> ec.EllipticCurvePrivateKey:
-        try:
-            return self._current().keys[label]
-        except KeyError:
-            raise KeyUnknown(f"the vault has no key {label!r}: import or generate it") from None
+        key = self._current().keys.get(label) or self._looked().keys.get(label)
+        if key is None:
+            raise KeyUnknown(f"the vault has no key {label!r}: import or generate it")
+        return key
 
     def _current(self) -> Contents:
+        """What the last look found, if it was not long ago: a look costs more than to unwrap a key."""
+        return self._contents if monotonic() - self._looked_at < self._look_seconds else self._looked()
+
+    def _looked(self) -> Contents:
+        now, self._looked_at = monotonic(), -math.inf
         try:
-            # Asked at every use of a key; through Path it takes twice as long.
+            # Through Path it takes twice as long.
             if Stamp.of(os.stat(self._name)) != self._stamp:
                 self._take_up()
         except OSError as error:
             raise VaultUnavailable(f"vault file {self._path} cannot be reached: {error.strerror}") from error
+        self._looked_at = now
         return self._contents
 
     def _take_up(self) -> None:

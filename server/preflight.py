@@ -8,6 +8,9 @@ from certs import checking, layout
 from hsm_mock import MockVault
 from server.settings import Settings, SettingsError
 
+VAULT_LOOK_SECONDS = 0.05
+"""A download uses keys five times, all within moments."""
+
 
 async def examine(settings: Settings, now: datetime) -> list[checking.Finding]:
     """All findings about the PKI folder and the vault, the worst first; from Severity.ERROR on a start is useless.
@@ -35,4 +38,5 @@ def open_vault(settings: Settings) -> MockVault:
     """The vault of these settings; SettingsError when it has no passphrase."""
     if not settings.vault_passphrase:
         raise SettingsError("the vault needs its passphrase: set vault_passphrase_file or vault_passphrase")
-    return MockVault.open(settings.vault_file, settings.vault_passphrase.reveal())
+    passphrase = settings.vault_passphrase.reveal()
+    return MockVault.open(settings.vault_file, passphrase, look_seconds=VAULT_LOOK_SECONDS)

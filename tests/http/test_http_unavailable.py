@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from server import preflight
 from store.embedded import EmbeddedPostgres
 from tests.http_stage import NAME, Answer, Edge, Material, b64, edge
 
 _NOTIFICATION = {"pendingNotification": b64(b"\x30\x00")}
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _vault_is_looked_at_always() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(preflight, "VAULT_LOOK_SECONDS", 0.0)
+        yield
 
 
 @pytest.fixture

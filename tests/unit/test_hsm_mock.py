@@ -17,6 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from vault_contract import VaultContract
 
+import hsm_mock.vault
 from crypto import signatures
 from crypto.curves import Curve, UnsupportedCurve
 from crypto.vault import BadSeal, KeyUnknown, Vault, VaultUnavailable
@@ -157,6 +158,35 @@ async def test_vault_is_out_of_reach_while_its_file_is_away(path: Path, vault: M
         await OPERATIONS[name](vault)
     path.with_name("away").rename(path)
     await vault.sign("p256", b"data")
+
+
+async def test_keys_go_by_the_last_look_for_a_while_and_a_check_never_does(
+    path: Path, vault: MockVault, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 1000.0
+    monkeypatch.setattr(hsm_mock.vault, "monotonic", lambda: now)
+    patient = MockVault.open(path, PASSPHRASE, look_seconds=0.05)
+    await patient.sign("p256", b"data")
+    path.rename(path.with_name("away"))
+    now += 0.04
+    await patient.sign("p256", b"data")
+    now += 0.02
+    for _ in range(2):
+        with pytest.raises(VaultUnavailable):
+            await patient.sign("p256", b"data")
+    path.with_name("away").rename(path)
+    await patient.sign("p256", b"data")
+    path.rename(path.with_name("away"))
+    for operation in (patient.check(), patient.labels(), patient.sign("p256", b"data"), patient.sign("x", b"data")):
+        with pytest.raises(VaultUnavailable):
+            await operation
+
+
+async def test_a_key_imported_a_moment_ago_is_found_at_once(path: Path, vault: MockVault) -> None:
+    patient = MockVault.open(path, PASSPHRASE, look_seconds=3600.0)
+    await patient.sign("p256", b"data")
+    vault.generate_key("late", Curve.P256)
+    await patient.sign("late", b"data")
 
 
 @pytest.mark.parametrize("name", OPERATIONS)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import msgspec
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -17,6 +19,7 @@ KEY_LENGTH = 16
 _EID_LENGTH = 16
 _MAX_HOST_ID = 16
 _UNCOMPRESSED = 0x04
+_REMEMBERED_KEYS = 1024
 
 
 class BadPoint(ValueError):  # noqa: N818 -- the name is the outcome
@@ -99,6 +102,12 @@ def read_point(curve: Curve, data: bytes) -> ec.EllipticCurvePublicKey:
         return ec.EllipticCurvePublicKey.from_encoded_point(curve.instance, data)
     except ValueError:
         raise BadPoint(f"the public key is not a point of {curve.value}") from None
+
+
+@lru_cache(_REMEMBERED_KEYS)
+def card_key(curve: Curve, data: bytes) -> ec.EllipticCurvePublicKey:
+    """The same for the key in a card's certificate: what reads the certificate and what verifies next share it."""
+    return read_point(curve, data)
 
 
 def derive_session_keys(key: OneTimeKey, peer_public: bytes, host_id: bytes, eid: bytes) -> SessionKeys:

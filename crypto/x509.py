@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID, ObjectIdentifier, SignatureAlgorithmOID
 
 from crypto import slices
+from crypto.agreement import card_key
 from crypto.curves import Curve, UnsupportedCurve
 
 _MAX_LENGTH = 8192
@@ -195,7 +196,7 @@ def _of_slices(der: bytes, found: slices.Sliced) -> Certificate:
         eid=found.eid,
         organization=found.organization,
         curve=found.curve,
-        public_key=ec.EllipticCurvePublicKey.from_encoded_point(found.curve.instance, found.point),
+        public_key=card_key(found.curve, found.point),
         permitted_names=(),
         is_ca=False,
         path_length=None,

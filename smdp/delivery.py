@@ -8,7 +8,7 @@ from datetime import datetime
 import msgspec
 from msgspec.structs import replace
 
-from crypto.agreement import BadPoint, OneTimeKey, SessionKeys, derive_session_keys, read_point
+from crypto.agreement import BadPoint, OneTimeKey, SessionKeys, card_key, derive_session_keys
 from crypto.confirmation import hash_for_session, matches
 from crypto.curves import Curve
 from crypto.sealing import SealingKey
@@ -252,7 +252,7 @@ def _verified(
     assert session.euicc_key is not None
     assert session.smdp_signature2 is not None
     try:
-        public_key = read_point(curve, session.euicc_key)
+        public_key = card_key(curve, session.euicc_key)
         verify(public_key, response.signature, es10.euicc_signature2_input(response.signed, session.smdp_signature2))
     except (BadSignature, BadPoint) as bad:
         raise Refused(Status.EUICC_SIGNATURE_INVALID) from bad

@@ -60,10 +60,14 @@ class CertificateRejected(Exception):  # noqa: N818 -- the name is the outcome
 
 
 class EuiccIdentity(msgspec.Struct, frozen=True, kw_only=True):
-    """What a trusted chain proves about a card. `eid` is 32 digits, key ids are the issuers' subject key ids."""
+    """What a trusted chain proves about a card. `eid` is 32 digits, key ids are the issuers' subject key ids.
+
+    `point` is the public key, uncompressed.
+    """
 
     eid: str
     public_key: ec.EllipticCurvePublicKey
+    point: bytes
     ci_key_id: bytes
     eum_key_id: bytes
     curve: Curve
@@ -179,6 +183,7 @@ class TrustStore:
         return EuiccIdentity(
             eid=euicc.eid,
             public_key=euicc.public_key,
+            point=euicc.point,
             ci_key_id=eum.authority_key_id,
             eum_key_id=eum.subject_key_id,
             curve=euicc.curve,

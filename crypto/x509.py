@@ -14,6 +14,7 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID, ObjectIdentifier, SignatureAlgorithmOID
 
 from crypto import slices
@@ -69,7 +70,8 @@ class Certificate(msgspec.Struct, frozen=True, kw_only=True):
     """A certificate as read; nothing about it is proved yet.
 
     `oid` is the registered id of SubjectAltName in dotted form, `eid` the serial number of the subject, as written;
-    both are empty when absent, as is `authority_key_id`. `path_length` is None when there is no limit.
+    both are empty when absent, as is `authority_key_id`. `point` is the public key, uncompressed. `path_length` is None
+    when there is no limit.
     """
 
     der: bytes
@@ -85,6 +87,7 @@ class Certificate(msgspec.Struct, frozen=True, kw_only=True):
     organization: str
     curve: Curve
     public_key: ec.EllipticCurvePublicKey
+    point: bytes
     permitted_names: tuple[PermittedName, ...]
     is_ca: bool
     path_length: int | None
@@ -197,6 +200,7 @@ def _of_slices(der: bytes, found: slices.Sliced) -> Certificate:
         organization=found.organization,
         curve=found.curve,
         public_key=card_key(found.curve, found.point),
+        point=found.point,
         permitted_names=(),
         is_ca=False,
         path_length=None,
@@ -236,6 +240,7 @@ def _read(der: bytes, source: x509.Certificate) -> Certificate:
         organization=_attribute(source.subject, NameOID.ORGANIZATION_NAME),
         curve=curve,
         public_key=public_key,
+        point=public_key.public_bytes(Encoding.X962, PublicFormat.UncompressedPoint),
         permitted_names=extensions.permitted_names(),
         is_ca=ca,
         path_length=path_length,

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from datetime import datetime
 
 import msgspec
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from msgspec.structs import replace
 
 from crypto.certificates import BadCertificate, CertificateRejected, EuiccIdentity, Fault, TrustStore, parse_certificate
@@ -222,7 +221,7 @@ class Downloads:
             SessionEvent.AUTHENTICATE,
             order_id=order.id,
             eid=eid,
-            euicc_key=identity.public_key.public_bytes(Encoding.X962, PublicFormat.UncompressedPoint),
+            euicc_key=identity.point,
             smdp_signed2=signed2,
             smdp_signature2=signature2,
             authenticate_digest=digest,

@@ -17,13 +17,14 @@ from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler, Middleware
 
 from api.authentication import Keys, authenticated, permit
+from api.bodies import read_body
 from api.operation import AnyOperation, Body, Nothing, Request
 from api.problems import Problem, problem_of, response
 from api.repetition import KeptAnswer, RequestKey, Requests, claimed, request_key
 from api.wording import worded
 from rsp.errors import Malformed
 from tenancy.principal import Act
-from transport.functions import Gate, Limits, Turned, read_body
+from transport.functions import Gate, Limits, Turned
 from transport.metrics import HttpMetrics
 from transport.throttle import Throttle
 

@@ -7,13 +7,13 @@ from typing import Any, Protocol
 
 import msgspec
 import structlog
-from aiohttp import web
 
 from rsp.errors import Malformed
 from rsp.identifiers import Eid, Iccid
 from swap.foreign import Report, ends_the_order
-from transport.functions import Interface, Turned
+from transport.functions import Interface, Route, Turned
 from transport.identity import client_fingerprint
+from transport.reading import Request
 
 FUNCTION = "handleDownloadProgressInfo"
 _LONGEST_DETAIL = 500
@@ -42,11 +42,11 @@ class ProgressReceiver:
         self._callers = callers
         self._reports = reports
 
-    def routes(self, interface: Interface) -> list[web.RouteDef]:
+    def routes(self, interface: Interface) -> list[Route]:
         """The route of the JSON binding."""
         return [interface.route(FUNCTION, self.handle)]
 
-    async def handle(self, http: web.Request, body: bytes) -> None:
+    async def handle(self, http: Request, body: bytes) -> None:
         """5.3.5. A report about a profile that is no order of ours at this caller is taken and dropped."""
         fingerprint = client_fingerprint(http)
         carrier_id = await self._callers.carrier_of_caller(fingerprint) if fingerprint else None

@@ -9,7 +9,6 @@ from typing import TypeVar
 
 import msgspec
 import structlog
-from aiohttp import web
 
 from es2plus import messages
 from rsp.errors import Malformed, Refused
@@ -19,8 +18,9 @@ from smdp import ordering
 from smdp.ports import Call
 from smdp.recovery import MOST_PROFILES, Target, VendorFunctions
 from tenancy.operator import Directory, Operator
-from transport.functions import Interface, Turned
+from transport.functions import Interface, Route, Turned
 from transport.identity import client_fingerprint
+from transport.reading import Request
 
 _LONGEST_CODE = 255
 _LONGEST_TYPE = 255
@@ -42,7 +42,7 @@ class Es2Plus:
         self._directory = directory
         self._now = now
 
-    def routes(self, interface: Interface) -> list[web.RouteDef]:
+    def routes(self, interface: Interface) -> list[Route]:
         """The routes of the JSON binding."""
         return [
             interface.route("downloadOrder", self.download_order),
@@ -53,7 +53,7 @@ class Es2Plus:
             interface.route("recoverProfile", self.recover_profile),
         ]
 
-    async def download_order(self, http: web.Request, body: bytes) -> bytes:
+    async def download_order(self, http: Request, body: bytes) -> bytes:
         """5.3.1."""
         call, request = await self._received(http, body, messages.DownloadOrder, "downloadOrder")
         if not request.iccid and not request.profile_type:
@@ -69,7 +69,7 @@ class Es2Plus:
         structlog.contextvars.bind_contextvars(iccid=str(iccid))
         return messages.ordered(iccid.to_json())
 
-    async def confirm_order(self, http: web.Request, body: bytes) -> bytes:
+    async def confirm_order(self, http: Request, body: bytes) -> bytes:
         """5.3.2."""
         call, request = await self._received(http, body, messages.ConfirmOrder, "confirmOrder")
         result = await self._orders.confirm_order(
@@ -86,7 +86,7 @@ class Es2Plus:
         )
         return messages.confirmed(result.eid, result.matching_id, result.smdp_address)
 
-    async def cancel_order(self, http: web.Request, body: bytes) -> bytes:
+    async def cancel_order(self, http: Request, body: bytes) -> bytes:
         """5.3.3."""
         call, request = await self._received(http, body, messages.CancelOrder, "cancelOrder")
         if not request.iccid or not request.final_profile_status_indicator:
@@ -106,13 +106,13 @@ class Es2Plus:
         )
         return messages.done()
 
-    async def release_profile(self, http: web.Request, body: bytes) -> bytes:
+    async def release_profile(self, http: Request, body: bytes) -> bytes:
         """5.3.4."""
         call, request = await self._received(http, body, messages.ReleaseProfile, "releaseProfile")
         await self._orders.release_profile(call, _iccid(request.iccid))
         return messages.done()
 
-    async def get_profile_status(self, http: web.Request, body: bytes) -> bytes:
+    async def get_profile_status(self, http: Request, body: bytes) -> bytes:
         """A vendors' function, not in SGP.22: where profiles of the caller stand; others are left out of the answer."""
         call, request = await self._received(http, body, messages.GetProfileStatus, "getProfileStatus")
         if not 1 <= len(request.iccid_list) <= MOST_PROFILES:
@@ -121,7 +121,7 @@ class Es2Plus:
         found = await self._vendor.profile_status(call.tenant_id, wanted)
         return messages.statuses(found, self._now())
 
-    async def recover_profile(self, http: web.Request, body: bytes) -> bytes:
+    async def recover_profile(self, http: Request, body: bytes) -> bytes:
         """A vendors' function, not in SGP.22: a failed order may be downloaded again, or its profile be ordered."""
         call, request = await self._received(http, body, messages.RecoverProfile, "recoverProfile")
         try:
@@ -131,7 +131,7 @@ class Es2Plus:
         await self._vendor.recover_profile(call, _iccid(request.iccid), target)
         return messages.done()
 
-    async def _received(self, http: web.Request, body: bytes, kind: type[_R], function: str) -> tuple[Call, _R]:
+    async def _received(self, http: Request, body: bytes, kind: type[_R], function: str) -> tuple[Call, _R]:
         """The call and its request, once the caller is known."""
         operator = await self._caller(http)
         request = messages.decode(kind, body)
@@ -142,7 +142,7 @@ class Es2Plus:
         digest = hashlib.sha256(function.encode() + b"\0" + messages.encode(_without_secrets(request))).digest()
         return Call(tenant_id=operator.id, call_id=call_id, function=function, digest=digest), request
 
-    async def _caller(self, http: web.Request) -> Operator:
+    async def _caller(self, http: Request) -> Operator:
         fingerprint = client_fingerprint(http)
         operator = await self._directory.by_certificate(fingerprint) if fingerprint else None
         if operator is None:

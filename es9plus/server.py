@@ -6,14 +6,14 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 
 import structlog
-from aiohttp import web
 
 from es9plus import asn1, messages, requests
 from es9plus.requests import CardResponse, Spelling
 from smdp.cancellation import Cancellation
 from smdp.downloads import Downloads
 from smdp.notification import Notifications
-from transport.functions import Choose, Chosen, Interface
+from transport.functions import Choose, Chosen, Interface, Route
+from transport.reading import Request
 
 
 class Es9Plus:
@@ -23,7 +23,7 @@ class Es9Plus:
         self._downloads = downloads
         self._cancellation = cancellation
         self._notifications = notifications
-        self._functions: dict[str, Callable[[Spelling, web.Request, bytes], Awaitable[bytes | None]]] = {
+        self._functions: dict[str, Callable[[Spelling, Request, bytes], Awaitable[bytes | None]]] = {
             requests.INITIATE_AUTHENTICATION: self.initiate_authentication,
             requests.AUTHENTICATE_CLIENT: self.authenticate_client,
             requests.GET_BOUND_PROFILE_PACKAGE: self.get_bound_profile_package,
@@ -31,7 +31,7 @@ class Es9Plus:
             requests.CANCEL_SESSION: self.cancel_session,
         }
 
-    def routes(self, interface: Interface) -> list[web.RouteDef]:
+    def routes(self, interface: Interface) -> list[Route]:
         """The routes of the JSON binding."""
         return [interface.route(name, partial(call, messages)) for name, call in self._functions.items()]
 
@@ -43,7 +43,7 @@ class Es9Plus:
         }
         return lambda body: chosen[asn1.function_of(body)]
 
-    async def initiate_authentication(self, spelling: Spelling, _: web.Request, body: bytes) -> bytes:
+    async def initiate_authentication(self, spelling: Spelling, _: Request, body: bytes) -> bytes:
         """5.6.1."""
         request = spelling.initiate_authentication(body)
         answer = await self._downloads.initiate_authentication(
@@ -52,24 +52,24 @@ class Es9Plus:
         structlog.contextvars.bind_contextvars(transaction_id=str(answer.transaction_id))
         return spelling.initiated(answer)
 
-    async def authenticate_client(self, spelling: Spelling, _: web.Request, body: bytes) -> bytes:
+    async def authenticate_client(self, spelling: Spelling, _: Request, body: bytes) -> bytes:
         """5.6.3."""
         request = _logged(spelling.authenticate_client(body))
         return spelling.authenticated(
             await self._downloads.authenticate_client(request.transaction_id, request.response)
         )
 
-    async def get_bound_profile_package(self, spelling: Spelling, _: web.Request, body: bytes) -> bytes:
+    async def get_bound_profile_package(self, spelling: Spelling, _: Request, body: bytes) -> bytes:
         """5.6.2."""
         request = _logged(spelling.get_bound_profile_package(body))
         package = await self._downloads.get_bound_profile_package(request.transaction_id, request.response)
         return spelling.bound(request.transaction_id, package)
 
-    async def handle_notification(self, spelling: Spelling, _: web.Request, body: bytes) -> None:
+    async def handle_notification(self, spelling: Spelling, _: Request, body: bytes) -> None:
         """5.6.4: 204 once the bytes are committed, whatever they say."""
         await self._notifications.handle_notification(spelling.handle_notification(body))
 
-    async def cancel_session(self, spelling: Spelling, _: web.Request, body: bytes) -> bytes:
+    async def cancel_session(self, spelling: Spelling, _: Request, body: bytes) -> bytes:
         """5.6.5."""
         request = _logged(spelling.cancel_session(body))
         await self._cancellation.cancel_session(request.transaction_id, request.response)

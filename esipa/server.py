@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 
 import structlog
-from aiohttp import web
 
 from eim.polling import Polling
 from eim.results import Results
@@ -13,6 +12,7 @@ from esipa import messages
 from rsp import esep
 from rsp.errors import Malformed
 from transport.functions import Choose, Chosen, Interface
+from transport.reading import Request
 
 
 class Esipa:
@@ -21,7 +21,7 @@ class Esipa:
     def __init__(self, polling: Polling, results: Results) -> None:
         self._polling = polling
         self._results = results
-        self._functions: dict[int, tuple[str, Callable[[web.Request, bytes], Awaitable[bytes | None]]]] = {
+        self._functions: dict[int, tuple[str, Callable[[Request, bytes], Awaitable[bytes | None]]]] = {
             messages.GET_EIM_PACKAGE: ("getEimPackage", self.get_eim_package),
             messages.PROVIDE_EIM_PACKAGE_RESULT: ("provideEimPackageResult", self.provide_eim_package_result),
             messages.HANDLE_NOTIFICATION: ("handleNotification", self.handle_notification),
@@ -46,7 +46,7 @@ class Esipa:
 
         return choose
 
-    async def get_eim_package(self, _: web.Request, body: bytes) -> bytes:
+    async def get_eim_package(self, _: Request, body: bytes) -> bytes:
         """GetEimPackage: one package, or why there is none."""
         try:
             request = esep.parse_get_eim_package(body)
@@ -57,10 +57,10 @@ class Esipa:
         structlog.contextvars.bind_contextvars(eid=str(request.eid))
         return await self._polling.get_eim_package(request)
 
-    async def provide_eim_package_result(self, _: web.Request, body: bytes) -> bytes:
+    async def provide_eim_package_result(self, _: Request, body: bytes) -> bytes:
         """ProvideEimPackageResult: acknowledged once the bytes are committed, whatever they say."""
         return await self._results.provide_eim_package_result(body)
 
-    async def handle_notification(self, _: web.Request, body: bytes) -> None:
+    async def handle_notification(self, _: Request, body: bytes) -> None:
         """HandleNotification: 204 once the bytes are committed, whatever they say."""
         await self._results.handle_notification(body)

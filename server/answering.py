@@ -24,7 +24,7 @@ from server.listening import addresses
 from server.operations import Operations
 from server.settings import Settings
 from server.wiring import Services
-from transport.functions import Choose, Chosen, Gate, Interface, Limits
+from transport.functions import Choose, Chosen, Gate, Interface, Limits, Service
 from transport.listening import Patience, listening
 from transport.throttle import Throttle
 from transport.tls import also_named, server_context
@@ -32,6 +32,8 @@ from transport.tls import also_named, server_context
 _HANDSHAKE_SECONDS = 10.0
 _IDLE_SECONDS = 75.0
 _STALL_SECONDS = 30.0
+
+_App = Service | web.Application
 
 _log = logs.get("server.answering")
 
@@ -70,7 +72,7 @@ async def operations(services: Services, gate: Gate) -> AsyncIterator[None]:
         yield
 
 
-def _interfaces(services: Services, gate: Gate) -> list[tuple[web.Application, str, ssl.SSLContext]]:
+def _interfaces(services: Services, gate: Gate) -> list[tuple[_App, str, ssl.SSLContext]]:
     settings, pki = services.settings, services.pki
     limits = Limits(body_bytes=settings.max_body_bytes, seconds=settings.request_seconds)
     # Anybody may call ES9+; whoever calls ES2+ is known by a certificate, and orders in bulk.
@@ -102,7 +104,7 @@ def _interfaces(services: Services, gate: Gate) -> list[tuple[web.Application, s
     ]
 
 
-def _devices(services: Services, es9: Interface) -> list[tuple[web.Application, str, ssl.SSLContext]]:
+def _devices(services: Services, es9: Interface) -> list[tuple[_App, str, ssl.SSLContext]]:
     """The listeners of ES9+ and ESipa: two, or one where the settings give both the same address.
 
     On one address the ASN.1 path is told apart by the first tag, and the certificate by the name a device asks for.
@@ -127,7 +129,7 @@ def _devices(services: Services, es9: Interface) -> list[tuple[web.Application, 
     ]
 
 
-def _es9_application(es9: Interface, devices: Es9Plus, binding: Interface, functions: Choose) -> web.Application:
+def _es9_application(es9: Interface, devices: Es9Plus, binding: Interface, functions: Choose) -> Service:
     return es9.application([*devices.routes(es9), binding.choosing_route(asn1.PATH, functions)])
 
 
@@ -139,9 +141,7 @@ def _by_first_tag(functions: Choose, iot_functions: Choose) -> Choose:
 
 
 @asynccontextmanager
-async def _listening(
-    app: web.Application, settings: Settings, name: str, context: ssl.SSLContext | None
-) -> AsyncIterator[None]:
+async def _listening(app: _App, settings: Settings, name: str, context: ssl.SSLContext | None) -> AsyncIterator[None]:
     """Answer `app` on the address of listener `name`, shared with the other processes."""
     address = (getattr(settings, f"{name}_host"), getattr(settings, f"{name}_port"))
     patience = Patience(

@@ -6,24 +6,24 @@ Further answers without a function: 403, 404, 405, 408, 413, 415 and 429, each w
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import math
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from uuid import uuid4
 
 import structlog
-from aiohttp import hdrs, web
+from aiohttp import hdrs
 
 from crypto.vault import VaultUnavailable
 from rsp.errors import Malformed, Refused, Unavailable, Unreachable
 from rsp.json_binding import failure_header
 from rsp.status import Status
-from transport.answers import Answer, Head, head_of
+from transport.answers import Answer, Head
 from transport.metrics import HttpMetrics
+from transport.reading import Request
 from transport.throttle import Throttle
 
 _log = structlog.get_logger("http")
@@ -35,10 +35,9 @@ _LONGEST_PATH = 100
 AWAY = (Unavailable, VaultUnavailable)
 """What a function raises while something it needs is away: 503."""
 _PROTOCOL = "X-Admin-Protocol"
+_TEXT = "text/plain; charset=utf-8"
 SERVER = "smdp-flex"
 """What a listener calls itself: no version, which would help attackers only."""
-
-_SERVER = {hdrs.SERVER: SERVER}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +76,10 @@ class Limits:
     body_bytes: int
     seconds: float
 
+    def too_large(self) -> Turned:
+        """What a larger body is told."""
+        return Turned(status=413, text=f"The body is larger than {self.body_bytes} bytes.", last=True)
+
 
 @dataclass(slots=True)
 class Gate:
@@ -89,15 +92,17 @@ class Gate:
 class Turned(Exception):  # noqa: N818 -- the name is the outcome
     """A request turned away before its function: an HTTP status and a sentence that helps.
 
-    `retry_after` in seconds is told to the client where it is not 0; a 503 always tells one.
+    `retry_after` in seconds is told to the client where it is not 0; a 503 always tells one. The connection ends after
+    the `last`, after a 408 and after a 503.
     """
 
     status: int
     text: str
     retry_after: int = 0
+    last: bool = False
 
 
-Function = Callable[[web.Request, bytes], Awaitable[bytes | None]]
+Function = Callable[[Request, bytes], Awaitable[bytes | None]]
 """Takes the request (for identity only) and its body; returns the body of the answer, or None for 204."""
 
 Choose = Callable[[bytes], "Chosen"]
@@ -119,83 +124,24 @@ class Interface:
     throttle: Throttle | None = None
     binding: Binding = JSON_BINDING
 
-    def application(self, routes: Sequence[web.RouteDef]) -> web.Application:
+    def application(self, routes: Sequence[Route]) -> Service:
         """`routes` made by `route`, and a sentence for every other path and method."""
-        known = frozenset(route.path for route in routes)
+        return Service(self, routes)
 
-        async def lost(request: web.Request) -> web.Response:
-            return self._lost(request, known)
-
-        app = web.Application()
-        app.add_routes([*routes, web.route("*", "/{path:.*}", lost)])
-        return app
-
-    def route(self, function: str, call: Function) -> web.RouteDef:
+    def route(self, function: str, call: Function) -> Route:
         """POST `prefix`/`function`, answered by `call`."""
         chosen = Chosen(interface=self, function=function, call=call)
+        return Route(path=f"{self.prefix}/{function}", interface=self, name=function, choose=lambda _: chosen)
 
-        async def handle(request: web.Request) -> web.StreamResponse:
-            return await self._answer(function, lambda _: chosen, request)
-
-        return web.post(f"{self.prefix}/{function}", handle)
-
-    def choosing_route(self, path: str, choose: Choose) -> web.RouteDef:
+    def choosing_route(self, path: str, choose: Choose) -> Route:
         """POST `prefix`/`path`, answered by whichever function `choose` finds in the body: also one of a neighbour.
 
         Limits, gate and throttle are those of this interface.
         """
+        return Route(path=f"{self.prefix}/{path}", interface=self, name=path, choose=choose)
 
-        async def handle(request: web.Request) -> web.StreamResponse:
-            return await self._answer(path, choose, request)
-
-        return web.post(f"{self.prefix}/{path}", handle)
-
-    async def _answer(self, function: str, choose: Choose, request: web.Request) -> web.StreamResponse:
-        started = time.perf_counter()
-        structlog.contextvars.clear_contextvars()
-        interface = self
-        response: web.StreamResponse
-        try:
-            if not self.gate.open:
-                raise Turned(status=503, text="This process is stopping. Try again.")
-            self._admit(request)
-            body = await read_body(request, self.limits, self.binding.media_type)
-            started = time.perf_counter()
-            chosen = choose(body)
-            interface, function = chosen.interface, chosen.function
-            response = _success(await chosen.call(request, body), interface.binding)
-        except Exception as error:  # noqa: BLE001 -- the one place that turns errors into answers
-            response = interface._failure(function, error)
-        elapsed = time.perf_counter() - started
-        interface.metrics.answered(interface.name, function, elapsed)
-        if _is_told(logging.INFO):
-            ms = round(elapsed * 1000, 2)
-            _log.info("answered", interface=interface.name, function=function, status=response.status, ms=ms)
-        return response
-
-    def _admit(self, request: web.Request) -> None:
-        wait = 0.0 if self.throttle is None else self.throttle.wait(request.remote or "")
-        if wait:
-            text = "Too many requests from this address. Wait as long as Retry-After says."
-            raise Turned(status=429, text=text, retry_after=math.ceil(wait))
-
-    def _lost(self, request: web.Request, known: frozenset[str]) -> web.Response:
-        """A path or method nobody serves. Not counted by its name, which the client chose."""
-        if request.path in known:
-            response = _turned(405, "Functions are called with POST.")
-            response.headers[hdrs.ALLOW] = hdrs.METH_POST
-        else:
-            response = _turned(404, f"There is no such function here. Functions are below {self.prefix}/.")
-        response.headers[_PROTOCOL] = self.binding.protocol
-        self.metrics.fault(self.name, "unknown", response.status)
-        # A path of another generation, such as /gsma/rsp3/, tells of clients that want what is not here yet. One below
-        # our own says nothing but what the client has put into it, and that may be a secret.
-        another = request.raw_path.startswith("/gsma/") and not request.raw_path.startswith("/gsma/rsp2/")
-        asked = request.raw_path[:_LONGEST_PATH] if another else ""
-        _log.info("lost", interface=self.name, status=response.status, path=asked)
-        return response
-
-    def _failure(self, function: str, error: Exception) -> web.StreamResponse:
+    def failure(self, function: str, error: Exception) -> Answer:
+        """The answer to what went wrong with a request to `function`, counted."""
         if isinstance(error, Refused) and self.binding.refusal:
             codes = (error.status.subject, error.status.reason)
             self.metrics.refused(self.name, function, codes)
@@ -204,10 +150,106 @@ class Interface:
         if isinstance(error, Malformed) and not self.binding.has_status_codes:
             _log.info("malformed", why=str(error))
             error = Turned(status=400, text=str(error))
-        response = _fault(error)
-        response.headers[_PROTOCOL] = self.binding.protocol
-        self.metrics.fault(self.name, function, response.status)
-        return response
+        answer = _fault(error, self.binding)
+        self.metrics.fault(self.name, function, answer.status)
+        return answer
+
+    def told(self, function: str, answer: Answer, started: float) -> Answer:
+        """`answer`, timed and written to the log."""
+        elapsed = time.perf_counter() - started
+        self.metrics.answered(self.name, function, elapsed)
+        if _is_told(logging.INFO):
+            ms = round(elapsed * 1000, 2)
+            _log.info("answered", interface=self.name, function=function, status=answer.status, ms=ms)
+        return answer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Route:
+    """One path. `name` is what its requests are called until the body tells which function of whom `choose` finds."""
+
+    path: str
+    interface: Interface
+    name: str
+    choose: Choose
+
+    def admit(self, request: Request) -> None:
+        """See by its header whether the body of a request may come. Raises Turned."""
+        interface = self.interface
+        if not interface.gate.open:
+            raise Turned(status=503, text="This process is stopping. Try again.")
+        wait = 0.0 if interface.throttle is None else interface.throttle.wait(request.remote)
+        if wait:
+            text = "Too many requests from this address. Wait as long as Retry-After says."
+            raise Turned(status=429, text=text, retry_after=math.ceil(wait))
+        media_type = interface.binding.media_type
+        if request.header(hdrs.CONTENT_TYPE) != media_type and request.media_type != media_type:
+            raise Turned(status=415, text=f"Send Content-Type: {media_type}.")
+
+    def turn_away(self, turned: Turned) -> Answer:
+        """The answer to a request that came to no function."""
+        started = time.perf_counter()
+        return self.interface.told(self.name, self.interface.failure(self.name, turned), started)
+
+    async def answer(self, request: Request, body: bytes) -> Answer:
+        """Call the function, whatever comes of it."""
+        started = time.perf_counter()
+        interface, function = self.interface, self.name
+        try:
+            chosen = self.choose(body)
+            interface, function = chosen.interface, chosen.function
+            answer = _success(await chosen.call(request, body), interface.binding)
+        except Exception as error:  # noqa: BLE001 -- the one place that turns errors into answers
+            answer = interface.failure(function, error)
+        return interface.told(function, answer, started)
+
+
+class Service:
+    """What one listener answers: routes by their paths, and a sentence for everything else."""
+
+    def __init__(self, interface: Interface, routes: Sequence[Route]) -> None:
+        self._interface = interface
+        self._routes = {route.path: route for route in routes}
+
+    @property
+    def limits(self) -> Limits:
+        """Those of the interface."""
+        return self._interface.limits
+
+    def route_of(self, request: Request) -> Route | None:
+        """Where a request goes, if anywhere."""
+        return self._of_path(request) if request.method == hdrs.METH_POST else None
+
+    def _of_path(self, request: Request) -> Route | None:
+        return self._routes.get(request.target) or self._routes.get(request.path)
+
+    def lost(self, request: Request) -> Answer:
+        """The answer to a path or method nobody serves. Not counted by its name, which the client chose."""
+        interface = self._interface
+        more: dict[str, str] = {}
+        if self._of_path(request) is not None:
+            turned = Turned(status=405, text="Functions are called with POST.")
+            more[hdrs.ALLOW] = hdrs.METH_POST
+        else:
+            text = f"There is no such function here. Functions are below {interface.prefix}/."
+            turned = Turned(status=404, text=text)
+        interface.metrics.fault(interface.name, "unknown", turned.status)
+        # A path of another generation, such as /gsma/rsp3/, tells of clients that want what is not here yet. One below
+        # our own says nothing but what the client has put into it, and that may be a secret.
+        target = request.target
+        another = target.startswith("/gsma/") and not target.startswith("/gsma/rsp2/")
+        _log.info(
+            "lost", interface=interface.name, status=turned.status, path=target[:_LONGEST_PATH] if another else ""
+        )
+        return _turned(turned, interface.binding, more)
+
+    def unreadable(self) -> Answer:
+        """The answer to what is no request of HTTP/1.1, or too much of one."""
+        interface = self._interface
+        interface.metrics.fault(interface.name, "unknown", 400)
+        _log.info("unreadable", interface=interface.name)
+        text = "This is no HTTP request that is understood here, or its header is too long."
+        return _turned(Turned(status=400, text=text, last=True), interface.binding)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -230,78 +272,37 @@ def _why(refused: Refused) -> str:
 @lru_cache
 def _heads(binding: Binding) -> tuple[Head, Head]:
     """Of answers with a body and of those without."""
-    protocol = (_PROTOCOL, binding.protocol)
-    return head_of(SERVER, protocol, binding.answer_type), head_of(SERVER, protocol, None)
+    fields = {hdrs.SERVER: SERVER, _PROTOCOL: binding.protocol}
+    return Head(200, {**fields, hdrs.CONTENT_TYPE: binding.answer_type}), Head(204, fields)
 
 
 def _success(answer: bytes | None, binding: Binding) -> Answer:
     return Answer(_heads(binding)[answer is None], answer)
 
 
-def _malformed(error: Malformed) -> web.Response:
-    body = _refusal_header("", Refused(Status.MALFORMED, str(error)))
-    return web.Response(status=400, body=body, headers={**_SERVER, hdrs.CONTENT_TYPE: JSON_BINDING.answer_type})
-
-
-def _fault(error: Exception) -> web.Response:
+def _fault(error: Exception, binding: Binding) -> Answer:
     """What is no answer of a function: the request was wrong, we are away, or we are broken."""
     if isinstance(error, Malformed):
         _log.info("malformed", why=str(error))
-        return _malformed(error)
+        fields = {hdrs.SERVER: SERVER, _PROTOCOL: binding.protocol, hdrs.CONTENT_TYPE: JSON_BINDING.answer_type}
+        return Answer(Head(400, fields), _refusal_header("", Refused(Status.MALFORMED, str(error))))
     if isinstance(error, AWAY):
         _log.warning("unavailable", why=type(error).__name__)
-        return _turned(503, "The server cannot reach its database or vault. Try again.")
-    if isinstance(error, Turned):
-        return _turned(error.status, error.text, error.retry_after)
-    if isinstance(error, web.HTTPException):
-        return _turned(error.status, error.reason)
-    incident = uuid4().hex
-    _log.error("failed", incident=incident, exc_info=error)
-    return _turned(500, f"Internal error. Tell the operator of this server the incident id {incident}.")
+        error = Turned(status=503, text="The server cannot reach its database or vault. Try again.")
+    if not isinstance(error, Turned):
+        incident = uuid4().hex
+        _log.error("failed", incident=incident, exc_info=error)
+        text = f"Internal error. Tell the operator of this server the incident id {incident}."
+        error = Turned(status=500, text=text)
+    return _turned(error, binding)
 
 
-def _turned(status: int, text: str, retry_after: int = 0) -> web.Response:
-    response = web.Response(status=status, text=text, headers=_SERVER)
-    if status == 503 or retry_after:
-        response.headers[hdrs.RETRY_AFTER] = str(retry_after or RETRY_AFTER_SECONDS)
-    if status in (408, 413, 503):
-        response.force_close()
-    return response
-
-
-async def read_body(request: web.Request, limits: Limits, media_type: str = JSON) -> bytes:
-    """The body within its limits of form, size and time."""
-    if request.headers.get(hdrs.CONTENT_TYPE) != media_type and request.content_type != media_type:
-        raise Turned(status=415, text=f"Send Content-Type: {media_type}.")
-    if (request.content_length or 0) > limits.body_bytes:
-        raise _too_large(limits)
-    if request.content.is_eof() and request.content.exception() is None:
-        # All of it came with the headers, as it does from most clients.
-        body = request.content.read_nowait()
-        if len(body) > limits.body_bytes:
-            raise _too_large(limits)
-        return body
-    return await _read_slowly(request, limits)
-
-
-async def _read_slowly(request: web.Request, limits: Limits) -> bytes:
-    """A body that is still on its way."""
-    chunks = bytearray()
-    try:
-        async with asyncio.timeout(limits.seconds):
-            async for chunk in request.content.iter_any():
-                chunks += chunk
-                if len(chunks) > limits.body_bytes:
-                    raise _too_large(limits)
-    except TimeoutError:
-        raise Turned(status=408, text=f"The body did not arrive within {limits.seconds:g} seconds.") from None
-    except (ConnectionError, web.RequestPayloadError):
-        raise Turned(status=400, text="The body could not be read to its end.") from None
-    return bytes(chunks)
-
-
-def _too_large(limits: Limits) -> Turned:
-    return Turned(status=413, text=f"The body is larger than {limits.body_bytes} bytes.")
+def _turned(turned: Turned, binding: Binding, more: Mapping[str, str] | None = None) -> Answer:
+    fields = {hdrs.SERVER: SERVER, _PROTOCOL: binding.protocol, hdrs.CONTENT_TYPE: _TEXT, **(more or {})}
+    if turned.status == 503 or turned.retry_after:
+        fields[hdrs.RETRY_AFTER] = str(turned.retry_after or RETRY_AFTER_SECONDS)
+    last = turned.last or turned.status in (408, 503)
+    return Answer(Head(turned.status, fields), turned.text.encode(), last=last)
 
 
 def _is_told(level: int) -> bool:

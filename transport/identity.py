@@ -5,13 +5,12 @@ from __future__ import annotations
 import hashlib
 import ssl
 
-from aiohttp import web
+from transport.reading import Request
 
 
-def client_fingerprint(request: web.Request) -> bytes | None:
+def client_fingerprint(request: Request) -> bytes | None:
     """SHA-256 of the verified client certificate (DER); None on a connection without one."""
-    transport = request.transport
-    connection = transport.get_extra_info("ssl_object") if transport is not None else None
+    connection = request.transport.get_extra_info("ssl_object")
     if not isinstance(connection, ssl.SSLObject | ssl.SSLSocket):
         return None
     certificate = connection.getpeercert(binary_form=True)

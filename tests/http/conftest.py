@@ -13,6 +13,7 @@ import uvloop
 
 from store.embedded import EmbeddedPostgres
 from tests.es2_scene import Scene
+from tests.functions_stage import Functions
 from tests.http_stage import Edge, Material, edge
 
 _numbers = itertools.count(1)
@@ -27,6 +28,12 @@ def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEv
 def edge_material(tmp_path_factory: pytest.TempPathFactory) -> Material:
     """A generated PKI and its vault."""
     return Material.make(tmp_path_factory.mktemp("edge"))
+
+
+@pytest.fixture
+def functions() -> Functions:
+    """Functions that do what a test wants."""
+    return Functions()
 
 
 @pytest.fixture

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import aiohttp
 import pytest
-from aiohttp import web
 from prometheus_client import CollectorRegistry
 from structlog.testing import capture_logs
 
 from rsp.errors import NothingSent, Refused, Unreachable
 from rsp.status import Status
 from transport.functions import Interface, Limits
+from transport.listening import Patience, listening
 from transport.metrics import HttpMetrics
+from transport.reading import Request
 
 
 def lost(error: Unreachable, cause: Exception | None) -> Refused:
@@ -33,17 +34,18 @@ REFUSALS = [
 
 @pytest.mark.parametrize(("refused", "why"), REFUSALS)
 async def test_the_log_says_why(refused: Refused, why: str) -> None:
-    async def fail(_: web.Request, __: bytes) -> bytes:
+    async def fail(_: Request, __: bytes) -> bytes:
         raise refused
 
     limits, metrics = Limits(body_bytes=100, seconds=5.0), HttpMetrics(CollectorRegistry())
     interface = Interface(name="es2", prefix="/es2", limits=limits, metrics=metrics)
-    runner = web.AppRunner(interface.application([interface.route("confirmOrder", fail)]), access_log=None)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    url = f"http://127.0.0.1:{runner.addresses[0][1]}/es2/confirmOrder"
+    service = interface.application([interface.route("confirmOrder", fail)])
+    patience = Patience(handshake_seconds=5.0, idle_seconds=5.0, stall_seconds=5.0, drain_seconds=1.0)
     with capture_logs() as logged:
-        async with aiohttp.ClientSession() as session, session.post(url, json={}) as response:
+        async with (
+            listening(service, ("127.0.0.1", 0), None, patience) as port,
+            aiohttp.ClientSession() as session,
+            session.post(f"http://127.0.0.1:{port}/es2/confirmOrder", json={}) as response,
+        ):
             assert "typo" not in await response.text()
-    await runner.cleanup()
     assert [entry["why"] for entry in logged if entry["event"] == "refused"] == [why]

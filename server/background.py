@@ -45,9 +45,8 @@ async def work(services: Services, bells: Bells, stop: asyncio.Event) -> None:
     gate = Gate()
     gauges = services.watch()
 
-    judge = partial(services.notifications.judge_pending, _BATCH, _LEASE_SECONDS)
     queues: list[tuple[str, Queue, Step, float]] = [
-        ("notifications", Queue.NOTIFICATIONS, judge, _IDLE_SECONDS),
+        ("notifications", Queue.NOTIFICATIONS, _judging(services.notifications.judge_pending), _IDLE_SECONDS),
         ("callbacks", Queue.CALLBACKS, services.sender.send_due, _IDLE_CALLBACKS_SECONDS),
     ]
     timed: list[tuple[str, Step, float]] = [
@@ -57,7 +56,7 @@ async def work(services: Services, bells: Bells, stop: asyncio.Event) -> None:
         ("gauges", gauges.refresh, _GAUGE_SECONDS),
     ]
     if services.eim is not None:
-        queues.append(("eim results", Queue.RESULTS, _eim_judge(services.eim), _IDLE_SECONDS))
+        queues.append(("eim results", Queue.RESULTS, _judging(services.eim.results.judge_pending), _IDLE_SECONDS))
         timed += _eim_jobs(services.eim)
     if services.swaps is not None:
         timed.append(("surplus profiles", services.foreign.profiles.return_surplus, _SURPLUS_SECONDS))
@@ -74,11 +73,11 @@ async def work(services: Services, bells: Bells, stop: asyncio.Event) -> None:
     await services.sender.finish()
 
 
-def _eim_judge(eim: Eim) -> Step:
+def _judging(judge_pending: Callable[[int, float], Awaitable[int]]) -> Step:
     """Judge what devices handed in."""
 
     async def judge() -> int:
-        judged = await eim.results.judge_pending(_BATCH, _LEASE_SECONDS)
+        judged = await judge_pending(_BATCH, _LEASE_SECONDS)
         # Fewer than asked for were all there are: another look would only stand in the way of what waits for these.
         return judged if judged == _BATCH else 0
 

@@ -24,7 +24,7 @@ from store.pool import Pool
 from store.swaps import Swaps
 from swap.record import Change, NewSwap, Swap
 
-_GATHER_SECONDS = 0.05
+_GATHER_SECONDS = 0.1
 """Notifications come in crowds: they are judged together, and none of them waits longer than this."""
 _READ_BYTES = 16
 
@@ -117,8 +117,10 @@ class Bell:
         except TimeoutError:
             return
         finally:
-            with suppress(ValueError):
-                self._waiting.remove(waiting)
+            if waiting.cancelled():
+                # Who rang has taken it out; to look in vain costs a message about everything that waits.
+                with suppress(ValueError):
+                    self._waiting.remove(waiting)
 
 
 class Bells:
@@ -229,7 +231,9 @@ class HintingSwaps(Swaps):
         self._hints.tell(Queue.SWAPS)
         return changed
 
-    async def wake(self, eids: Collection[Eid], now: datetime) -> None:
+    async def wake(self, eids: Collection[Eid], now: datetime) -> int:
         """See `swap.ports.SwapStore`."""
-        await super().wake(eids, now)
-        self._hints.tell(Queue.SWAPS)
+        woken = await super().wake(eids, now)
+        if woken:
+            self._hints.tell(Queue.SWAPS)
+        return woken

@@ -130,7 +130,7 @@ WAKE = (
     .values(due_at=func.least(swaps.c.due_at - _INSTANT, _NOW))
 )
 """Makes the running swaps of the eSIMs `eids` due `now`; a part for statements that tell of cards."""
-_WAKE = compiled(WAKE)
+_WAKE = compiled(WAKE.returning(swaps.c.id))
 _LET_GO = compiled(
     update(swaps)
     .where(swaps.c.id == _ID, swaps.c.claimed_by == bindparam("worker", type_=Uuid))
@@ -296,9 +296,9 @@ class Swaps:
         rows = await self._pool.fetch(CLAIM_DUE, now=now, most=most, lease_seconds=lease_seconds, worker=self._worker)
         return [Claimed(swap=swap_from(row), history=history_from(row)) for row in rows]
 
-    async def wake(self, eids: Collection[Eid], now: datetime) -> None:
+    async def wake(self, eids: Collection[Eid], now: datetime) -> int:
         """The running swaps of these eSIMs are due; one that runs a step is due again right after it."""
-        await self._pool.execute(_WAKE, eids=sorted(map(str, eids)), now=now)
+        return len(await self._pool.fetch(_WAKE, eids=sorted(map(str, eids)), now=now))
 
     async def let_go(self, swap: Swap) -> None:
         """Give up the claim on a swap, if it is still ours."""

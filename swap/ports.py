@@ -291,8 +291,8 @@ class SwapStore(Protocol):
     async def begin(self, swap: Swap, key: str, now: datetime) -> None:
         """Write down that the swap's step and attempt are about to run; once, however often it is repeated."""
 
-    async def wake(self, eids: Collection[Eid], now: datetime) -> None:
-        """The running swaps of these eSIMs are due; one that runs a step is due again right after it."""
+    async def wake(self, eids: Collection[Eid], now: datetime) -> int:
+        """The running swaps of these eSIMs are due; one that runs a step is due again right after it. How many."""
 
     async def advance(self, advance: Advance, seen: datetime, now: datetime) -> None:
         """Outcome of an attempt, the swap after it, what is told and asked: one commit. Raises TransitionLost.

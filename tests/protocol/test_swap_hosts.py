@@ -11,7 +11,7 @@ import pytest
 
 from crypto.certificates import TrustStore
 from eim.association import EimIdentity
-from server.background import _eim_judge, _repeat, _swap_job
+from server.background import _judging, _repeat, _swap_job
 from server.eim_wiring import Eim, eim_of
 from server.hints import Bell
 from smdp.policy import Policy
@@ -57,7 +57,9 @@ async def test_a_swap_goes_on_by_looking_where_one_host_answers_devices_and_judg
     saga._timing = replace(TIMING, soonest=HOUR, device=HOUR)
     stop, unheard = asyncio.Event(), Bell()
     jobs = [
-        asyncio.create_task(_repeat("results of the second host", _eim_judge(second), LOOK_SECONDS, stop, unheard)),
+        asyncio.create_task(
+            _repeat("results of the second host", _judging(second.results.judge_pending), LOOK_SECONDS, stop, unheard)
+        ),
         asyncio.create_task(_repeat("swaps of the first host", _swap_job(saga), LOOK_SECONDS, stop, Bell())),
     ]
     try:

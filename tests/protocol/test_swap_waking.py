@@ -10,7 +10,8 @@ from datetime import datetime, timedelta
 import pytest
 
 from eim.ports import Report, ResultVerdict, ResultWrite
-from server.hints import Unheard
+from rsp.identifiers import Eid
+from server.hints import Bells, HintingSwaps, Queue, Unheard
 from server.swap_wiring import Waking
 from smdp.policy import Policy
 from store.eim_results import Results
@@ -104,6 +105,18 @@ async def test_only_the_running_swap_of_that_esim_is_woken(world: SwapStage) -> 
     await store.wake([swaps[1].eid], world.clock.now())
     await store.wake([swaps[1].eid], world.clock.now())
     assert [one.swap.id for one in await store.claim_due(world.clock.now(), 8, 60.0)] == [swaps[1].id]
+
+
+async def test_runners_hear_of_swaps_that_were_woken_and_of_nothing_else(world: SwapStage) -> None:
+    partner = await world.partner("partner")
+    await world.stocked(partner)
+    swap = await world.order((await world.device()).card.eid, partner)
+    bells = Bells()
+    bell = bells.bell(Queue.SWAPS)
+    store = HintingSwaps(world.smdp.pool, bells)
+    stranger = Eid("89049032000000000000000000000042")
+    assert (await store.wake([stranger], world.clock.now()), bell.kept) == (0, 0)
+    assert (await store.wake([stranger, swap.eid], world.clock.now()), bell.kept) == (1, 1)
 
 
 async def test_a_swap_woken_while_its_step_runs_is_due_right_after_and_loses_no_work(world: SwapStage) -> None:

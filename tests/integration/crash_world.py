@@ -49,6 +49,8 @@ CONFIRMATION_CODE = "4711-0815"
 WRONG_CODE = "0000"
 STEP = "INSERT INTO outbox, UPDATE orders, UPDATE sessions"
 """The one statement by which a request or a judgement moves a session and its order."""
+REFUSAL = "UPDATE sessions"
+"""The one by which a request is refused for good."""
 _ALIVE = "SELECT count(*) FROM pg_stat_activity WHERE pid = ANY($1)"
 _RETRIES = Retries(attempts=2000, first_pause=0.05, longest_pause=10.0)
 _RETRY_SECONDS = 0.05

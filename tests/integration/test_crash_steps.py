@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 from crash_proxy import Fault, Point
-from crash_world import CONFIRMATION_CODE, STEP, WRONG_CODE, Expected, World
+from crash_world import CONFIRMATION_CODE, REFUSAL, STEP, WRONG_CODE, Expected, World
 
 from rsp.identifiers import MatchingId
 from rsp.status import Status
@@ -91,7 +91,7 @@ async def test_refusal_whose_answer_is_lost_is_repeated_with_its_code(scene: Wor
     assert job.activation_code is not None
     right = job.activation_code
     job.activation_code = replace(right, matching_id=MatchingId("NO-SUCH-TOKEN"))
-    scene.proxy.arm(Point("authenticateClient", STEP), fault)
+    scene.proxy.arm(Point("authenticateClient", REFUSAL), fault)
     await scene.refuse(job, Status.MATCHING_ID_REFUSED)
     assert scene.proxy.fired.is_set()
     assert scene.wire.attempts["authenticateClient"] > 1

@@ -56,10 +56,13 @@ _REPORTED = [
     *(Point(REPORTS, f"claim: UPDATE {queue}") for queue in ("eim_results", "notifications")),
     Point(REPORTS, f"COMMIT {_CONTENT}, INSERT INTO notifications, {_JUDGED}"),
     *(Point(REPORTS, f"COMMIT {_CONTENT}, {_JUDGED}", nth) for nth in (1, 2)),
-    Point(REPORTS, "UPDATE swaps"),
     Point(REPORTS, "INSERT INTO outbox, UPDATE notifications, UPDATE orders, UPDATE sessions"),
+    Point(REPORTS, "INSERT INTO outbox, UPDATE notifications, UPDATE orders"),
+    Point(REPORTS, "UPDATE notifications"),
 ]
 """What the worker writes when it judges what the device has reported; callbacks have tests of their own."""
+_WOKEN = Point(REPORTS, "UPDATE swaps")
+"""What it writes after judging notifications, unless it dies before."""
 
 _ORDER, _POLL, _RESULT = "POST /v1/swaps", "getEimPackage", "provideEimPackageResult"
 _NUMBERED, _SENT, _SEEN = "UPDATE esim_operations, UPDATE esims", "UPDATE esim_operations", "UPDATE esim_contacts"
@@ -103,7 +106,7 @@ async def test_the_writes_of_a_swap_are_the_ones_these_tests_go_through(scene: S
     assert _first(writes) == _once(_FORWARD)
     assert set(_FORWARD) <= set(writes)
     reported = {point.write for point in writes if point.step == REPORTS and not point.write.endswith("UPDATE outbox")}
-    assert reported == {point.write for point in _REPORTED}
+    assert reported == {point.write for point in (*_REPORTED, _WOKEN)}
     await assert_completed(scene, job)
 
 
@@ -151,6 +154,10 @@ async def test_all_processes_killed_at_once_at_the_outcome_of_every_step(scene: 
 
 async def test_worker_killed_after_every_judgement(scene: SwapWorld) -> None:
     await _completes(scene, _REPORTED, Fault.KILL_AFTER)
+
+
+async def test_worker_killed_after_waking_the_swap_of_a_card(scene: SwapWorld) -> None:
+    await _completes(scene, [_WOKEN], Fault.KILL_AFTER)
 
 
 @pytest.mark.parametrize("requests", list(_REQUESTED))

@@ -8,7 +8,6 @@ import msgspec
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.kdf.x963kdf import X963KDF
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from crypto.curves import COORDINATE_LENGTH, Curve
 
@@ -58,12 +57,15 @@ class SessionKeys(msgspec.Struct, frozen=True, kw_only=True):
 class OneTimeKey:
     """A key pair for one binding (otSK.DP.KA / otPK.DP.KA). Its repr does not show the secret."""
 
-    __slots__ = ("_private", "curve", "public")
+    __slots__ = ("_numbers", "_private", "curve", "public")
 
     def __init__(self, private_key: ec.EllipticCurvePrivateKey, curve: Curve) -> None:
         self._private = private_key
         self.curve = curve
-        self.public = private_key.public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
+        # Both halves in one call, which takes no longer than to ask for either.
+        self._numbers = private_key.private_numbers()
+        point = self._numbers.public_numbers
+        self.public = b"\x04" + point.x.to_bytes(COORDINATE_LENGTH, "big") + point.y.to_bytes(COORDINATE_LENGTH, "big")
 
     def __repr__(self) -> str:
         return f"OneTimeKey(curve={self.curve.name}, public={self.public.hex()})"
@@ -87,7 +89,7 @@ class OneTimeKey:
 
     def to_bytes(self) -> bytes:
         """The scalar, 32 bytes big endian. Secret: seal it before it leaves memory."""
-        return self._private.private_numbers().private_value.to_bytes(COORDINATE_LENGTH, "big")
+        return self._numbers.private_value.to_bytes(COORDINATE_LENGTH, "big")
 
     def shared_x(self, peer_public: bytes) -> bytes:
         """The x coordinate of the ECDH point, 32 bytes. Raises BadPoint."""

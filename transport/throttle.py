@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import ipaddress
+import socket
 import time
 from collections import OrderedDict
 from collections.abc import Callable
@@ -10,7 +10,9 @@ from collections.abc import Callable
 _MOST_ADDRESSES = 65_536
 _BURST = 10
 """One download takes about five requests in a row, so even a low limit lets two of them through at once."""
-_IPV6_SUBSCRIBER = 64
+_IPV6_SUBSCRIBER = 8
+"""Bytes: a /64."""
+_IPV4_INSIDE = bytes(10) + b"\xff\xff"
 
 
 class Throttle:
@@ -28,7 +30,7 @@ class Throttle:
         self._tolerance = self._interval * (max(per_second, _BURST) - 1)
         self._clock = clock
         self._most = most_addresses
-        self._free_at: OrderedDict[str, float] = OrderedDict()
+        self._free_at: OrderedDict[str | bytes, float] = OrderedDict()
         """For each address the moment at which it would have used up what it has asked for so far."""
 
     def __len__(self) -> int:
@@ -49,14 +51,12 @@ class Throttle:
         return 0.0
 
 
-def _subscriber(address: str) -> str:
+def _subscriber(address: str) -> str | bytes:
     """What is counted: an IPv4 address (also one inside IPv6), or the /64 of an IPv6 address."""
     if ":" not in address:
         return address
     try:
-        found = ipaddress.IPv6Address(address.partition("%")[0])
-    except ValueError:
+        packed = socket.inet_pton(socket.AF_INET6, address.partition("%")[0])
+    except (OSError, ValueError):
         return address
-    if found.ipv4_mapped:
-        return str(found.ipv4_mapped)
-    return str(ipaddress.IPv6Network((found, _IPV6_SUBSCRIBER), strict=False))
+    return socket.inet_ntoa(packed[-4:]) if packed.startswith(_IPV4_INSIDE) else packed[:_IPV6_SUBSCRIBER]

@@ -26,6 +26,8 @@ def server_context(certificate: Path, key: Path, client_ca: Path | None = None) 
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_ciphers(_SUITES)
     context.load_cert_chain(certificate, key)
+    # A client that comes again needs one ticket to resume; OpenSSL writes two, for browsers that come twice at once.
+    context.num_tickets = 1
     if client_ca is not None:
         context.load_verify_locations(client_ca)
         context.verify_mode = ssl.CERT_REQUIRED

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import random
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from store_samples import EID, NOW, OTHER_EID, message, new_order, new_tenant
 
 from rsp.identifiers import MatchingId

@@ -31,34 +31,6 @@ Arguments = Sequence[object]
 """The values of a statement's parameters, in the order of their numbers."""
 
 
-class Connection:
-    """A connection inside a transaction."""
-
-    def __init__(self, connection: Any) -> None:
-        self._connection = connection
-
-    async def execute(self, statement: Statement, **values: object) -> None:
-        """Runs `statement`."""
-        with translated():
-            await self._connection.execute(statement.sql, *statement.arguments(values))
-
-    async def fetch(self, statement: Statement, **values: object) -> list[Row]:
-        """All rows of `statement`."""
-        with translated():
-            rows: list[Row] = await self._connection.fetch(statement.sql, *statement.arguments(values))
-            return rows
-
-    async def run(self, statement: Statement, runs: Sequence[Arguments]) -> None:
-        """`statement` once for each of `runs`, in one round trip."""
-        with translated():
-            await self._connection.executemany(statement.sql, runs)
-
-    async def fetch_one(self, statement: Statement, **values: object) -> Row | None:
-        """The first row of `statement`, or None."""
-        with translated():
-            return await self._connection.fetchrow(statement.sql, *statement.arguments(values))
-
-
 class _Kept:
     """A connection of the driver's pool and the statements prepared on it, for as long as it is ours.
 
@@ -95,6 +67,31 @@ class _Kept:
         else:
             rows = await prepared.fetchmany(runs)
         return rows
+
+
+class Connection:
+    """A connection inside a transaction."""
+
+    def __init__(self, kept: _Kept) -> None:
+        self._kept = kept
+
+    async def execute(self, statement: Statement, **values: object) -> None:
+        """Runs `statement`."""
+        await self.run(statement, (statement.arguments(values),))
+
+    async def fetch(self, statement: Statement, **values: object) -> list[Row]:
+        """All rows of `statement`."""
+        return await self.run(statement, (statement.arguments(values),))
+
+    async def fetch_one(self, statement: Statement, **values: object) -> Row | None:
+        """The first row of `statement`, or None."""
+        rows = await self.run(statement, (statement.arguments(values),))
+        return rows[0] if rows else None
+
+    async def run(self, statement: Statement, runs: Sequence[Arguments]) -> list[Row]:
+        """`statement` once for each of `runs`, in one round trip: the rows of all of them."""
+        with translated():
+            return await self._kept.rows(statement.sql, runs)
 
 
 class Pool:
@@ -157,12 +154,13 @@ class Pool:
 
         A deadlock or serialization failure inside it raises Unavailable: nothing happened, the caller may come again.
         """
-        async with self._connection() as connection:
+        async with self._connection() as kept:
+            connection = kept.connection
             transaction = connection.transaction()
             with translated():
                 await transaction.start()
             try:
-                yield Connection(connection)
+                yield Connection(kept)
             except BaseException as error:
                 # A dying connection has given itself back, and the driver then refuses even to say that it is closed.
                 with suppress(*_LETTING_GO):
@@ -170,6 +168,8 @@ class Pool:
                         await transaction.rollback()
                 if isinstance(error, RACES):
                     raise Unavailable("two changes stood in each other's way") from error
+                if isinstance(error, _ANOTHER_SCHEMA):
+                    raise Unavailable("the schema has just changed") from error
                 raise
             with translated():
                 await transaction.commit()
@@ -203,14 +203,20 @@ class Pool:
             self._turns.release()
 
     @asynccontextmanager
-    async def _connection(self) -> AsyncIterator[Any]:
+    async def _connection(self) -> AsyncIterator[_Kept]:
         with translated():
             await self._wait_for_turn()
         try:
             with translated():
                 kept = await self._take()
             try:
-                yield kept.connection
+                yield kept
+            except Exception as error:
+                if kept.is_alive and not kept.connection.is_in_transaction() and not _is_stale(error):
+                    await self._keep(kept)
+                else:
+                    await self._hand_back(kept)
+                raise
             except BaseException:
                 await self._hand_back(kept)
                 raise
@@ -246,6 +252,11 @@ class Pool:
         # itself back, and the driver may then find it given back twice.
         with suppress(*_LETTING_GO):
             await self._pool.release(kept.connection)
+
+
+def _is_stale(error: BaseException) -> bool:
+    """Whether statements of that connection were prepared for other tables."""
+    return isinstance(error.__cause__, _ANOTHER_SCHEMA)
 
 
 async def open_pool(dsn: str, size: int) -> Pool:

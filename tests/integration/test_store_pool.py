@@ -13,6 +13,7 @@ import asyncpg
 import pytest
 
 import store
+from rsp.errors import Unavailable
 from store.compiled import Statement
 from store.pool import open_pool
 
@@ -118,4 +119,42 @@ async def test_plans_follow_tables_that_grow(database: str, monkeypatch: pytest.
     later = time.monotonic() + 2
     monkeypatch.setattr("store.pool.monotonic", lambda: later)
     assert "Index" in await plan()
+    await pool.close()
+
+
+async def test_a_refused_work_keeps_its_connection_and_what_was_prepared_on_it(database: str) -> None:
+    pool = await open_pool(database, 1)
+
+    async def refused() -> None:
+        async with pool.transaction() as connection:
+            await connection.fetch(BACKEND)
+            raise LookupError
+
+    for _ in range(3):
+        with pytest.raises(LookupError):
+            await refused()
+    async with pool.transaction() as connection:
+        with pytest.raises(asyncpg.DivisionByZeroError):
+            await connection.fetch(Statement("SELECT 1 / 0", ()))
+    prepared = Statement("SELECT count(*) AS count FROM pg_prepared_statements WHERE statement = $1", ("sql",))
+    (row,) = await pool.fetch(prepared, sql=BACKEND.sql)
+    assert row["count"] == 1
+    await pool.close()
+
+
+async def test_tables_that_change_under_a_prepared_statement_are_noticed(database: str) -> None:
+    """A migration beside a running server: a work is undone and may be tried again, a statement is prepared again."""
+    pool = await open_pool(database, 1)
+    everything = Statement("SELECT * FROM changed", ())
+    await pool.execute(Statement("CREATE TABLE changed (one int)", ()))
+    await pool.fetch(everything)
+    await pool.execute(Statement("ALTER TABLE changed ADD COLUMN two int", ()))
+    with pytest.raises(Unavailable, match="schema"):
+        async with pool.transaction() as connection:
+            await connection.fetch(everything)
+    async with pool.transaction() as connection:
+        await connection.execute(Statement("INSERT INTO changed VALUES (1, 2)", ()))
+        assert [tuple(row) for row in await connection.fetch(everything)] == [(1, 2)]
+    await pool.execute(Statement("ALTER TABLE changed ADD COLUMN three int", ()))
+    assert [tuple(row) for row in await pool.fetch(everything)] == [(1, 2, None)]
     await pool.close()

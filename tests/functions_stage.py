@@ -70,6 +70,15 @@ class Functions:
             self.ended.set()
         return body * self.times
 
+    async def turns(self, _: Request, body: bytes) -> bytes:
+        """Like `echo`, after some turns of the loop."""
+        self.running += 1
+        self.most_running = max(self.most_running, self.running)
+        for _turn in range(body[0] % 5):
+            await asyncio.sleep(0)
+        self.running -= 1
+        return body
+
     async def large(self, _: Request, body: bytes) -> bytes:
         self.called.append(body)
         return bytes(LARGE)
@@ -95,7 +104,7 @@ class Functions:
             gate=self.gate,
             throttle=Throttle(per_second) if per_second else None,
         )
-        calls = (self.echo, self.none, self.wait, self.large, self.broken, self.forbidden, self.bind)
+        calls = (self.echo, self.turns, self.none, self.wait, self.large, self.broken, self.forbidden, self.bind)
         return interface.application([interface.route(call.__name__, call) for call in calls])
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import socket
 
 import pytest
 from structlog.contextvars import bind_contextvars
 from structlog.testing import capture_logs
 
-from tests.functions_stage import HURRY, LARGE, PATIENCE, Client, Functions, connected, request, served, watched
+from tests.functions_stage import HURRY, LARGE, LONG, PATIENCE, Client, Functions, connected, request, served, watched
 from transport.connections import Connections
 from transport.listening import listening
 
@@ -74,8 +75,8 @@ async def test_no_request_is_begun_for_a_client_that_leaves_answers_lying(functi
     assert 0 < len(functions.called) < 5
 
 
-class Full(asyncio.Transport):
-    """A transport that has no room for more."""
+class Watched(asyncio.Transport):
+    """A transport that keeps what is written, and delivers what the test says."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -97,7 +98,7 @@ class Full(asyncio.Transport):
 
 async def test_what_comes_while_answers_are_not_taken_waits_until_they_are(functions: Functions) -> None:
     connections = Connections(functions.service(), PATIENCE)
-    connection, transport = connections(), Full()
+    connection, transport = connections(), Watched()
     connection.connection_made(transport)
     connection.pause_writing()
     connection.data_received(request("echo", b"a"))
@@ -111,6 +112,48 @@ async def test_what_comes_while_answers_are_not_taken_waits_until_they_are(funct
     assert len(transport.written) == 2
     connection.connection_lost(None)
     await connections.drain()
+
+
+@pytest.mark.parametrize("seed", range(30))
+async def test_answers_are_to_the_requests_in_their_order_whatever_comes_when(functions: Functions, seed: int) -> None:
+    chance = random.Random(seed)
+    sent, expected = b"", []
+    for number in range(40):
+        function, status = chance.choice([("echo", 200), ("turns", 200), ("none", 204)])
+        chunked = chance.random() < 0.3
+        body = b"%d" % number * chance.choice((1, 1, 400))
+        sent += in_chunks(function, body) if chunked else request(function, body)
+        expected.append((status, body if status == 200 else None))
+    connections = Connections(functions.service(), PATIENCE)
+    connection, transport = connections(), Watched()
+    connection.connection_made(transport)
+    full = False
+    async with asyncio.timeout(LONG):
+        while sent or len(written(transport)) < len(expected):
+            if chance.random() < 0.1:
+                full = not full
+                (connection.pause_writing if full else connection.resume_writing)()
+            if transport.reads:
+                size = chance.choice((1, 50, 300, 5000))
+                connection.data_received(sent[:size])
+                sent = sent[size:]
+            await asyncio.sleep(0)
+            assert functions.most_running <= 1
+    assert [(status, body if status == 200 else None) for status, body in written(transport)] == expected
+    connection.connection_lost(None)
+    await connections.drain()
+
+
+def in_chunks(function: str, body: bytes) -> bytes:
+    """A request whose body has no length."""
+    head = request(function, b"").replace(b"Content-Length: 0", b"Transfer-Encoding: chunked")
+    return head + b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body)
+
+
+def written(transport: Watched) -> list[tuple[int, bytes]]:
+    """Status and body of each answer; every one was written in one piece."""
+    parts = [answer.split(b"\r\n\r\n", 1) for answer in transport.written]
+    return [(int(head.split(b" ")[1]), body) for head, body in parts]
 
 
 async def test_a_client_that_takes_its_answers_late_gets_all_of_them(functions: Functions) -> None:

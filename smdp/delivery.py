@@ -23,8 +23,9 @@ from smdp.credentials import Credentials, Wallet
 from smdp.eligibility import DOWNLOADABLE, has_expired
 from smdp.order import Binding, Order, OrderChange, OrderEvent
 from smdp.policy import Policy
-from smdp.ports import DownloadFacts, DownloadStore, DownloadWrite, ProtectedPackage
+from smdp.ports import DownloadFacts, DownloadStore, DownloadWrite, ProtectedPackage, TransitionLost
 from smdp.progress import NotificationPoint, report
+from smdp.recent import Recent
 from smdp.sealing import confirmation_context, one_time_key_context, order_key, package_key_context
 from smdp.session import Session, SessionChange, SessionEvent, SessionState
 
@@ -38,15 +39,28 @@ class _Attempt(msgspec.Struct, frozen=True, kw_only=True):
     credentials: Credentials
     package: ProtectedPackage
     digest: bytes
+    remembered: bool
+
+    def doubt(self) -> None:
+        """Called before a refusal: by what is only remembered nobody is refused. Raises TransitionLost."""
+        if self.remembered:
+            raise TransitionLost("what is remembered of the session may be out of date")
 
 
 class Delivery:
     """Hands a bound profile package over, once the session is authenticated."""
 
     def __init__(
-        self, store: DownloadStore, vault: Vault, wallet: Wallet, policy: Policy, now: Callable[[], datetime]
+        self,
+        store: DownloadStore,
+        vault: Vault,
+        wallet: Wallet,
+        policy: Policy,
+        now: Callable[[], datetime],
+        recent: Recent,
     ) -> None:
         self._store = store
+        self._recent = recent
         self._vault = vault
         self._wallet = wallet
         self._policy = policy
@@ -79,20 +93,21 @@ class Delivery:
         return await self._bind(attempt, confirmed, key)
 
     async def _load(self, transaction_id: TransactionId, digest: bytes) -> _Attempt:
-        found = await self._store.find_for_delivery(transaction_id)
-        if found is None:
+        remembered = self._recent.take(transaction_id)
+        facts = remembered or await self._store.find_for_delivery(transaction_id)
+        if facts is None:
             raise Refused(Status.TRANSACTION_UNKNOWN)
-        facts, package = found
         credentials = self._wallet.of(facts.session.server_ci_key_id)
-        if facts.order is None or facts.profile is None or package is None or credentials is None:
+        if facts.order is None or facts.profile is None or facts.package is None or credentials is None:
             raise Refused(Status.TRANSACTION_UNKNOWN)
         return _Attempt(
             facts=facts,
             session=facts.session,
             order=facts.order,
             credentials=credentials,
-            package=package,
+            package=facts.package,
             digest=digest,
+            remembered=remembered is not None,
         )
 
     async def _again(self, attempt: _Attempt, response: es10.PrepareDownloadOk | es10.PrepareDownloadError) -> bytes:
@@ -122,10 +137,12 @@ class Delivery:
         if order.confirmation_sealed is None:
             return
         if not response.hash_cc:
+            attempt.doubt()
             raise Refused(Status.CONFIRMATION_CODE_MISSING)
         code = key.open(order.confirmation_sealed, confirmation_context(order.id))
         if matches(hash_for_session(code, bytes(response.transaction_id.value)), response.hash_cc):
             return
+        attempt.doubt()
         limit = attempt.facts.limits.confirmation_attempts or self._policy.confirmation_attempts
         spent = order.confirmation_attempts + 1 >= limit
         status = Status.CONFIRMATION_CODE_RETRIES_EXCEEDED if spent else Status.CONFIRMATION_CODE_REFUSED
@@ -222,6 +239,7 @@ class Delivery:
 
     async def _refuse(self, attempt: _Attempt, status: Status) -> None:
         """End the session; an expired order fails with it. Its owner is told of that, and of a refused binding."""
+        attempt.doubt()
         order = attempt.order
         told = report(order, NotificationPoint.BPP_DOWNLOAD, self._now(), status)
         change = replace(

@@ -21,8 +21,10 @@ from smdp.credentials import Credentials, Wallet
 from smdp.delivery import Delivery
 from smdp.device_rules import Requester
 from smdp.eligibility import judge
+from smdp.order import OrderChange
 from smdp.policy import Policy
 from smdp.ports import DownloadFacts, DownloadStore, DownloadWrite, TransitionLost
+from smdp.recent import Recent
 from smdp.session import Session, SessionChange, SessionEvent, SessionState
 
 _CHALLENGE_BYTES = 16
@@ -76,7 +78,8 @@ class Downloads:
         self._wallet = wallet
         self._policy = policy
         self._now = now
-        self._delivery = Delivery(store, vault, wallet, policy, now)
+        self._recent = Recent()
+        self._delivery = Delivery(store, vault, wallet, policy, now, self._recent)
 
     async def initiate_authentication(self, challenge: bytes, euicc_info1: bytes, address: str) -> Initiated:
         """Open a session (SGP.22 5.6.1). Raises Malformed or Refused; nothing is stored then."""
@@ -226,7 +229,9 @@ class Downloads:
             smdp_signature2=signature2,
             authenticate_digest=digest,
         )
+        assert judgement.order is not None
         await self._store.write(DownloadWrite(session=change, order=judgement.order, messages=judgement.messages))
+        self._recent.keep(_accepted(facts, change, judgement.order))
         return Authenticated(
             transaction_id=session.transaction_id,
             metadata=profile.metadata,
@@ -237,6 +242,31 @@ class Downloads:
 
     async def _end(self, session: Session, digest: bytes, status: Status) -> None:
         await self._store.write(DownloadWrite(session=_ended(session, digest, status)))
+
+
+def _accepted(facts: DownloadFacts, change: SessionChange, step: OrderChange) -> DownloadFacts:
+    """What a read would find now."""
+    order = facts.order
+    assert order is not None
+    session = replace(
+        facts.session,
+        state=change.state,
+        order_id=change.order_id,
+        eid=change.eid,
+        euicc_key=change.euicc_key,
+        smdp_signed2=change.smdp_signed2,
+        smdp_signature2=change.smdp_signature2,
+        authenticate_digest=change.authenticate_digest,
+    )
+    accepted = replace(
+        order,
+        state=step.state,
+        version=order.version + 1,
+        eid=step.eid,
+        imei=step.imei or order.imei,
+        download_attempts=order.download_attempts + 1,
+    )
+    return replace(facts, session=session, order=accepted)
 
 
 def _ended(session: Session, digest: bytes, status: Status) -> SessionChange:

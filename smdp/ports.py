@@ -54,20 +54,24 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     devices: DeviceRules = DeviceRules()
 
 
-class DownloadFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """One read of the download path: the session, and the order with its profile when there is one."""
-
-    session: Session
-    order: Order | None = None
-    profile: ProfileFacts | None = None
-    limits: Limits = Limits()
-
-
 class ProtectedPackage(msgspec.Struct, frozen=True, kw_only=True):
     """A package protected ahead of time: concatenated 86 TLVs, and their keys (48 bytes) wrapped by the vault."""
 
     segments: bytes
     key_sealed: bytes
+
+
+class DownloadFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """One read of the download path: the session, and the order with its profile when there is one.
+
+    `package` is the profile's, where the read brings it along.
+    """
+
+    session: Session
+    order: Order | None = None
+    profile: ProfileFacts | None = None
+    limits: Limits = Limits()
+    package: ProtectedPackage | None = None
 
 
 class DownloadWrite(msgspec.Struct, frozen=True, kw_only=True):
@@ -116,12 +120,10 @@ class DownloadStore(SessionFinder, Protocol):
         The open order of that MatchingID, else the latest installed one; cancelled orders are not found.
 
         Without a MatchingID: the oldest released or downloaded order bound to `eid` (default SM-DP+).
-        When the session already has an order, that order is returned whatever the MatchingID.
+        When the session already has an order, that order is returned whatever the MatchingID. The package comes along.
         """
 
-    async def find_for_delivery(
-        self, transaction_id: TransactionId
-    ) -> tuple[DownloadFacts, ProtectedPackage | None] | None:
+    async def find_for_delivery(self, transaction_id: TransactionId) -> DownloadFacts | None:
         """The session, its order, profile and protected package; None when no such session exists."""
 
     async def write(self, write: DownloadWrite) -> None:

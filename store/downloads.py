@@ -23,7 +23,7 @@ from sqlalchemy import (
 
 from rsp.identifiers import Eid, Iccid, MatchingId, TransactionId
 from smdp.order import CLOSED, Order, OrderState
-from smdp.ports import DownloadFacts, DownloadWrite, OwnedOrder, ProtectedPackage
+from smdp.ports import DownloadFacts, DownloadWrite, OwnedOrder
 from smdp.session import Session
 from store.changes import written
 from store.compiled import compiled
@@ -66,7 +66,7 @@ def _facts(*also: ColumnElement[Any]) -> Select[Any]:
     return select(
         *_SESSION_AND_ORDER,
         *labelled(profiles, "profile", "metadata", "policy_rules"),
-        *labelled(packages, "package", "id", "saip_major", "saip_minor", "size", "services"),
+        *labelled(packages, "package", "id", "saip_major", "saip_minor", "size", "services", "segments", "key_sealed"),
         *also,
     ).where(sessions.c.transaction_id == bindparam("transaction_id"))
 
@@ -94,9 +94,7 @@ _FIND_SESSIONS = compiled(
     )
     .where(sessions.c.transaction_id == func.any(bindparam("transaction_ids", type_=ARRAY(LargeBinary))))
 )
-_FIND_FOR_DELIVERY = compiled(
-    _joined(_facts(*labelled(packages, "package", "segments", "key_sealed"), _TURN), sessions.c.order_id)
-)
+_FIND_FOR_DELIVERY = compiled(_joined(_facts(_TURN), sessions.c.order_id))
 
 _FIND_ORDERS = compiled(
     select(*labelled(orders, "order"), *labelled(tenants, "tenant", *LIMITS))
@@ -141,18 +139,10 @@ class Downloads:
         )
         return facts_from(rows[0]) if rows else None
 
-    async def find_for_delivery(
-        self, transaction_id: TransactionId
-    ) -> tuple[DownloadFacts, ProtectedPackage | None] | None:
+    async def find_for_delivery(self, transaction_id: TransactionId) -> DownloadFacts | None:
         """The session with its order, profile and protected package."""
         rows = await self._finding_for_delivery.run(transaction_id=transaction_id.value)
-        if not rows:
-            return None
-        row = rows[0]
-        facts = facts_from(row)
-        if facts.order is None:
-            return facts, None
-        return facts, ProtectedPackage(segments=row["package_segments"], key_sealed=row["package_key_sealed"])
+        return facts_from(rows[0]) if rows else None
 
     async def find_session(self, transaction_id: TransactionId) -> DownloadFacts | None:
         """The session and its order, however old."""

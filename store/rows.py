@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, Table
 from rsp.identifiers import Eid, Iccid, MatchingId, TransactionId
 from smdp.order import Binding, CardReport, CardState, Order, OrderState
 from smdp.policy import AfterDeletion, DeviceRules
-from smdp.ports import DownloadFacts, Limits, ProfileFacts
+from smdp.ports import DownloadFacts, Limits, ProfileFacts, ProtectedPackage
 from smdp.session import Session, SessionState
 from store.pool import Row
 
@@ -116,7 +116,7 @@ def order_values(order: Order) -> dict[str, object]:
 
 
 def facts_from(row: Row, *, with_profile: bool = True) -> DownloadFacts:
-    """Session, order and, where the row holds it, profile of one row of the download path."""
+    """Session, order and, where the row holds them, profile and package of one row of the download path."""
     if row["order_id"] is None:
         return DownloadFacts(session=session_from(row))
     if not with_profile:
@@ -133,6 +133,7 @@ def facts_from(row: Row, *, with_profile: bool = True) -> DownloadFacts:
             services=frozenset(row["package_services"]),
         ),
         limits=limits_from(row),
+        package=ProtectedPackage(segments=row["package_segments"], key_sealed=row["package_key_sealed"]),
     )
 
 

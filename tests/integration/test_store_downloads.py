@@ -166,12 +166,11 @@ async def test_delivery_finds_the_protected_package(pool: Pool) -> None:
     store = Downloads(pool)
     found = await store.find_for_delivery(transaction(1))
     assert found is not None
-    facts, package = found
-    assert package is not None
-    assert (facts.order, package.segments, package.key_sealed) == (order, b"segments" * 3, b"sealed")
+    assert found.package is not None
+    assert (found.order, found.package.segments, found.package.key_sealed) == (order, b"segments" * 3, b"sealed")
     without = await store.find_for_delivery(transaction(2))
     assert without is not None
-    assert without[1] is None
+    assert without.package is None
 
 
 async def test_a_write_moves_session_and_order_and_leaves_a_message(pool: Pool) -> None:

@@ -61,7 +61,7 @@ async def _downloaded(pool: Pool, order_id: int, token: MatchingId) -> None:
     await store.write(DownloadWrite(session=accepted, order=step, messages=told))
     found = await store.find_for_delivery(transaction())
     assert found is not None
-    session_now, order = found[0].session, found[0].order
+    session_now, order = found.session, found.order
     assert order is not None
     delivered = SessionChange.of(session_now, SessionEvent.DELIVER, secure_channel=b"s")
     binding = Binding(euicc_otpk=b"p", otsk_sealed=b"s", host_id=b"h", ci_key_id=b"c")

@@ -7,6 +7,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,13 +18,13 @@ from rich.table import Table
 
 from crypto.curves import Curve
 from simulator.fleet import FleetConnections, percentile
+from tools import bench_guard
 from tools import bench_server as stage
 from tools.bench_eim import EimCosts, eim
-from tools.bench_flat import Level, flat
+from tools.bench_flat import Level, Size, flat
 from tools.bench_load import Bench, Measured, Orders, Way, stocked
 from tools.bench_server import Cores, Subject
 
-GUARD = Path(__file__).with_name("bench_guard.json")
 _WARM_UP = 60
 _CODE = "12345678"
 _WAYS = {
@@ -35,8 +36,12 @@ _WAYS = {
 }
 _OTHERS = ("session", "two", "latency", "orders", "eim")
 MODES = (*_WAYS, *_OTHERS)
-_SIZES = (1_000, 100_000, 1_000_000)
-_OPEN_SESSIONS = 10_000
+_SIZES = (
+    Size(orders=1_000),
+    Size(orders=100_000),
+    Size(orders=1_000_000),
+    Size(orders=1_000_000, open_sessions=10_000),
+)
 _LOAD_SHARE = 0.7
 _TWO_NEED = 3
 _WIDTH = 160
@@ -89,8 +94,10 @@ def main() -> int:
         concurrency=options.concurrency,
     )
     common = set(options.modes) - {"session", "two"}
-    if common or options.flat or options.memory:
+    if common or options.memory:
         _on_a_server(options, cores, result, common)
+    if options.flat:
+        _on_full_servers(options, cores, result)
     if "session" in options.modes:
         _on_another(options, cores, result, "session", protection="session")
     if "two" in options.modes:
@@ -102,7 +109,7 @@ def main() -> int:
     if options.json:
         options.json.write_bytes(msgspec.json.format(msgspec.json.encode(result)))
     if options.write_guard:
-        GUARD.write_bytes(msgspec.json.format(msgspec.json.encode(_guarded(result))) + b"\n")
+        bench_guard.keep(_guarded(result))
     return judged(result, options.tolerance)
 
 
@@ -117,8 +124,8 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--concurrency", type=int, default=16, help="devices at the same time (16)")
     parser.add_argument("--padding", type=int, default=10_000, help="extra bytes in a profile (10000)")
     parser.add_argument("--log-level", default="warning", help="of the server (warning)")
-    parser.add_argument("--flat", action="store_true", help="also with 1,000 to 1,000,000 orders (some ten minutes)")
-    parser.add_argument("--flat-most", type=int, default=_SIZES[-1], help="the largest of them (1000000)")
+    parser.add_argument("--flat", action="store_true", help="also with 1,000 to 1,000,000 orders (some five minutes)")
+    parser.add_argument("--flat-most", type=int, default=_SIZES[-1].orders, help="the largest of them (1000000)")
     parser.add_argument("--memory", type=int, default=0, help="also memory over so many downloads (0)")
     parser.add_argument("--tolerance", type=float, default=1.25, help="a ratio may be so many times its guard (1.25)")
     parser.add_argument("--write-guard", action="store_true", help="keep the ratios of this run as the guard")
@@ -143,6 +150,19 @@ def _on_a_server(options: argparse.Namespace, cores: Cores, result: Result, mode
         loaded = stage.prepare(Path(folder), options.log_level)
         with stage.serving(loaded, cores) as subject:
             uvloop.run(_measure(options, _bench(options, subject, cores), result, modes))
+
+
+def _on_full_servers(options: argparse.Namespace, cores: Cores, result: Result) -> None:
+    """A server for each size, all running at once; only one of them has anything to do at a time."""
+    sizes = [size for size in _SIZES if size.orders <= options.flat_most]
+    with ExitStack() as stack:
+        servers = []
+        for size in sizes:
+            _progress(f"flat: starting a server for {size}")
+            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="smdp-bench-"))
+            loaded = stage.prepare(Path(folder), options.log_level)
+            servers.append((size, _bench(options, stack.enter_context(stage.serving(loaded, cores)), cores)))
+        result.flat = uvloop.run(flat(servers, options.rounds, options.padding))
 
 
 def _on_another(options: argparse.Namespace, cores: Cores, result: Result, mode: str, **changes: object) -> None:
@@ -187,9 +207,6 @@ async def _measure(options: argparse.Namespace, bench: Bench, result: Result, mo
         result.eim = await eim(bench, 2 * bench.devices, bench.devices, max(options.rounds - 1, 1))
     if options.memory:
         result.memory = await _memory(bench, options.memory)
-    if options.flat:
-        sizes = [size for size in _SIZES if size <= options.flat_most]
-        result.flat = await flat(bench, sizes, _OPEN_SESSIONS, options.rounds)
 
 
 def _needed(options: argparse.Namespace, modes: set[str]) -> int:
@@ -197,7 +214,7 @@ def _needed(options: argparse.Namespace, modes: set[str]) -> int:
     rounds: int = sum(
         options.rounds if name == "device" else max(options.rounds - 1, 1) for name in _WAYS if name in modes
     )
-    rounds += 2 * ("orders" in modes) + 2 * ("latency" in modes) + options.flat * (len(_SIZES) + 1) * options.rounds
+    rounds += 2 * ("orders" in modes) + 2 * ("latency" in modes)
     return int(_WARM_UP + options.devices * rounds + options.memory)
 
 
@@ -262,8 +279,8 @@ def _show(result: Result) -> None:
     for level in result.flat:
         idle = ", ".join(f"{part} {one:.1f} %" for part, one in level.idle_percent.items())
         console.print(
-            f"flat, {level.measured.name}: server / floor {level.measured.to_floor}, to the first "
-            f"{level.server_to_first:.2f}; PostgreSQL to the first {level.database_to_first:.2f}; idle: {idle}"
+            f"flat, {level.size}: server / floor {level.measured.to_floor}, to the first "
+            f"{level.server_to_first}; PostgreSQL to the first {level.database_to_first}; idle: {idle}"
         )
     for one in result.memory:
         parts = ", ".join(f"{name} {size:.1f} MB" for name, size in one.megabytes.items())
@@ -328,7 +345,7 @@ def judged(result: Result, tolerance: float) -> int:
         for run in one.rounds
         for failure in run.report.failures
     ]
-    guard = msgspec.json.decode(GUARD.read_bytes(), type=dict[str, dict[str, float]]) if GUARD.exists() else {}
+    guard = bench_guard.kept()
     for mode, ratios in _guarded(result).items():
         for name, ratio in ratios.items():
             allowed = guard.get(mode, {}).get(name, float("inf")) * tolerance

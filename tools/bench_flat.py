@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import asyncpg
 
 from server.meter import metering
 from store.embedded import EmbeddedPostgres
-from tools.bench_load import Bench, Measured, Spread, Way
+from tools.bench_load import Bench, Measured, Round, Spread, Way, stocked
 
 _FIRST = 100_000_000_000
 # Every profile is a copy of one that was imported, so its package is one of those; a third of the orders has ended.
@@ -42,61 +41,75 @@ FROM generate_series(1, $1::int) AS n
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Level:
-    """The download at one size of the database; `to_first` compares server and database with the first level."""
+class Size:
+    """What a database holds."""
 
     orders: int
-    open_sessions: int
+    open_sessions: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.orders} orders, {self.open_sessions} open sessions"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Level:
+    """The download at one size of the database; what it costs beside the first size, round by round."""
+
+    size: Size
     measured: Measured
-    server_to_first: float
-    database_to_first: float
+    server_to_first: Spread
+    database_to_first: Spread
     idle_percent: dict[str, float]
 
 
-async def flat(bench: Bench, sizes: Sequence[int], sessions: int, rounds: int) -> list[Level]:
-    """The same rounds at every size of `sizes`, then once more with so many open sessions."""
-    levels: list[Level] = []
+async def flat(servers: Sequence[tuple[Size, Bench]], rounds: int, padding: int) -> list[Level]:
+    """The same downloads at every size, each on a server of its own, all sizes in turn within every round.
+
+    Other work on the machine comes and goes within minutes: two sizes measured one after the other show that instead.
+    """
+    for size, bench in servers:
+        bench.progress(f"flat: {size} into a database")
+        await stocked(bench.subject, (rounds + 1) * bench.devices, padding)
+        await _fill(bench, size)
+        _, codes = await bench.ordered(bench.devices)
+        await bench.round(_WAY, codes)
+    idle = [await _idle(bench) for _, bench in servers]
+    measured: list[list[Round]] = [[] for _ in servers]
+    for number in range(rounds):
+        for (size, bench), done in zip(servers, measured, strict=True):
+            bench.progress(f"flat: round {number + 1} of {rounds}, {size}")
+            _, codes = await bench.ordered(bench.devices)
+            done.append(await bench.round(_WAY, codes))
+    return [
+        Level(
+            size=size,
+            measured=Measured.of(str(size), done, []),
+            server_to_first=_beside(done, measured[0], lambda one: one.server_ms),
+            database_to_first=_beside(done, measured[0], lambda one: one.cpu_ms["database"]),
+            idle_percent=percent,
+        )
+        for (size, _), done, percent in zip(servers, measured, idle, strict=True)
+    ]
+
+
+_WAY = Way(name="a connection for each device")
+
+
+def _beside(rounds: Sequence[Round], first: Sequence[Round], cost: Callable[[Round], float]) -> Spread:
+    return Spread.of([cost(one) / cost(other) for one, other in zip(rounds, first, strict=True)])
+
+
+async def _fill(bench: Bench, size: Size) -> None:
     tables = await asyncpg.connect(EmbeddedPostgres(bench.subject.settings.data_dir).dsn(), command_timeout=3600)
     try:
-        held = 0
-        for size in sizes:
-            bench.progress(f"flat: putting {size - held} orders into the database")
-            await _grow(tables, held, size)
-            held = size
-            levels.append(await _level(bench, levels, size, 0, rounds))
-        bench.progress(f"flat: putting {sessions} open sessions into the database")
-        await tables.execute(_SESSIONS, sessions)
-        await tables.execute("VACUUM ANALYZE sessions")
-        levels.append(await _level(bench, levels, held, sessions, rounds))
+        await tables.execute(_PROFILES, _FIRST, 0, size.orders)
+        await tables.execute(_ORDERS, _FIRST, 0, size.orders)
+        await tables.execute(_SESSIONS, size.open_sessions)
+        for table in ("profiles", "orders", "sessions"):
+            await tables.execute(f"VACUUM ANALYZE {table}")
+        await tables.execute("CHECKPOINT")
     finally:
         await tables.close()
-    return levels
-
-
-async def _grow(tables: Any, held: int, size: int) -> None:
-    await tables.execute(_PROFILES, _FIRST, held, size)
-    await tables.execute(_ORDERS, _FIRST, held, size)
-    for table in ("profiles", "orders"):
-        await tables.execute(f"VACUUM ANALYZE {table}")
-    await tables.execute("CHECKPOINT")
-
-
-async def _level(bench: Bench, earlier: Sequence[Level], orders: int, sessions: int, rounds: int) -> Level:
-    idle = await _idle(bench)
-    measured = await bench.rounds(Way(name=f"{orders} orders, {sessions} open sessions"), rounds)
-    first = earlier[0].measured if earlier else measured
-    return Level(
-        orders=orders,
-        open_sessions=sessions,
-        measured=measured,
-        server_to_first=measured.to_floor.median / first.to_floor.median,
-        database_to_first=_database(measured).median / _database(first).median,
-        idle_percent=idle,
-    )
-
-
-def _database(measured: Measured) -> Spread:
-    return Spread.of([one.cpu_ms["database"] / one.floor.both for one in measured.rounds])
 
 
 async def _idle(bench: Bench, seconds: float = 10.0) -> dict[str, float]:

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from simulator.fleet import FailureCount, FleetReport
-from tools import bench
+from tools import bench, bench_guard
 from tools.bench_load import Floor, Measured, Round
 from tools.bench_server import Cores
 
@@ -36,7 +36,7 @@ def measured(server_ms: float, database_ms: float, failures: tuple[FailureCount,
 
 
 def judged(one: Measured, guard: Path, monkeypatch: pytest.MonkeyPatch) -> int:
-    monkeypatch.setattr(bench, "GUARD", guard)
+    monkeypatch.setattr(bench_guard, "FILE", guard)
     result = bench.Result(cores={}, devices=1, concurrency=1, modes={"device": one})
     return bench.judged(result, 1.25)
 
@@ -44,7 +44,8 @@ def judged(one: Measured, guard: Path, monkeypatch: pytest.MonkeyPatch) -> int:
 @pytest.fixture
 def guard(tmp_path: Path) -> Path:
     path = tmp_path / "guard.json"
-    path.write_bytes(msgspec.json.encode({"device": {"server_to_floor": 4.0, "database_to_server": 0.5}}))
+    ratios = {"device": {"server_to_floor": 4.0, "database_to_server": 0.5}}
+    path.write_bytes(msgspec.json.encode({"another": {}, bench_guard.python(): ratios}))
     return path
 
 
@@ -67,8 +68,22 @@ def test_failed_download_fails_the_run(guard: Path, monkeypatch: pytest.MonkeyPa
 
 
 def test_the_guard_that_is_kept_names_modes_there_are() -> None:
-    kept = msgspec.json.decode(bench.GUARD.read_bytes(), type=dict[str, dict[str, float]])
-    assert set(kept) <= set(bench.MODES)
+    kept = msgspec.json.decode(bench_guard.FILE.read_bytes(), type=dict[str, bench_guard.Ratios])
+    assert set(kept) == {"distribution", "other"}
+    for ratios in kept.values():
+        assert set(ratios) <= set(bench.MODES)
+
+
+def test_each_kind_of_python_has_a_guard_of_its_own(guard: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bench_guard, "FILE", guard)
+    monkeypatch.setattr(bench_guard, "python", lambda: "another")
+    assert bench_guard.kept() == {}
+    bench_guard.keep({"device": {"server_to_floor": 9.0}})
+    bench_guard.keep({"call": {"server_to_floor": 12.0}})
+    assert bench_guard.kept() == {"device": {"server_to_floor": 9.0}, "call": {"server_to_floor": 12.0}}
+    monkeypatch.undo()
+    monkeypatch.setattr(bench_guard, "FILE", guard)
+    assert bench_guard.kept() == {"device": {"server_to_floor": 4.0, "database_to_server": 0.5}}
 
 
 def test_server_database_and_load_share_no_core_where_there_are_enough(monkeypatch: pytest.MonkeyPatch) -> None:

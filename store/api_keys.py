@@ -31,7 +31,8 @@ _KEYS = compiled(
     select(*api_keys.c)
     .where(api_keys.c.id > bindparam("after", type_=BigInteger), _SEEN)
     .order_by(api_keys.c.id)
-    .limit(bindparam("most", type_=Integer))
+    .limit(bindparam("most", type_=Integer)),
+    planned_by_values=True,
 )
 _MADE = compiled(select(*api_keys.c).where(api_keys.c.made_by == bindparam("request", type_=Text)))
 _ADD = addition(api_keys, ("kind", "party_id", "name", "scopes", "digest", "expires_at"))
@@ -43,7 +44,8 @@ _AUDIT = compiled(
         or_(_KIND == "admin", and_(audit.c.kind == _KIND, audit.c.party_id == _PARTY)),
     )
     .order_by(audit.c.id)
-    .limit(bindparam("most", type_=Integer))
+    .limit(bindparam("most", type_=Integer)),
+    planned_by_values=True,
 )
 
 

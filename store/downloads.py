@@ -110,7 +110,8 @@ _EXPIRED = compiled(
         orders.c.state.in_([OrderState.RELEASED.value, OrderState.DOWNLOADED.value]),
     )
     .order_by(orders.c.expires_at)
-    .limit(bindparam("most", type_=Integer))
+    .limit(bindparam("most", type_=Integer)),
+    planned_by_values=True,
 )
 
 

@@ -123,7 +123,7 @@ _due = (
 )
 _EXPIRE = compiled(
     update(esim_operations)
-    .where(_op.id == _due.c.id)
+    .where(_op.id == func.any(func.array(select(_due.c.id).scalar_subquery())))  # As in `store.claims.claim`.
     .values(state=OperationState.EXPIRED.value, ended_at=_NOW, activation_sealed=null(), detail="time ran out")
     .returning(_op.id)
 )

@@ -243,7 +243,10 @@ _ABANDONED_ROWS = withdrawal(
         .with_for_update(skip_locked=True)
     )
 )
-_ABANDONED = compiled(select(func.count().label("count")).select_from(_ABANDONED_ROWS[0]).add_cte(*_ABANDONED_ROWS))
+_ABANDONED = compiled(
+    select(func.count().label("count")).select_from(_ABANDONED_ROWS[0]).add_cte(*_ABANDONED_ROWS),
+    planned_by_values=True,
+)
 _AFTER = bindparam("after", type_=BigInteger)
 _SIZE = bindparam("size", type_=Integer)
 _EVENT_WINDOW = (
@@ -265,7 +268,8 @@ _UNNEEDED = compiled(
     select(
         select(func.count()).select_from(_UNNEEDED_ROWS[0]).scalar_subquery().label("count"),
         _next_after(_EVENT_WINDOW).label("next"),
-    ).add_cte(*_UNNEEDED_ROWS)
+    ).add_cte(*_UNNEEDED_ROWS),
+    planned_by_values=True,
 )
 _ORDER_WINDOW = (
     select(orders.c.id)
@@ -274,7 +278,7 @@ _ORDER_WINDOW = (
     .limit(_SIZE)
     .cte("looked_at")
 )
-_ORDERS_NEXT = compiled(select(_next_after(_ORDER_WINDOW).label("next")))
+_ORDERS_NEXT = compiled(select(_next_after(_ORDER_WINDOW).label("next")), planned_by_values=True)
 _UNANNOUNCED = compiled(
     select(orders.c.tenant_id, orders.c.iccid)
     .where(
@@ -290,7 +294,8 @@ _UNANNOUNCED = compiled(
             or_(_REGISTERING, _REGISTERED),
         ),
     )
-    .order_by(orders.c.id)
+    .order_by(orders.c.id),
+    planned_by_values=True,
 )
 _PAUSE = func.least(
     literal_column("30.0") * func.power(literal_column("2.0"), func.least(smds_events.c.attempt, 10)),
@@ -307,7 +312,8 @@ _CLAIM_DUE = compiled(
     update(smds_events)
     .where(smds_events.c.id.in_(_DUE))
     .values(state=EventState.REGISTERING.value, attempt=smds_events.c.attempt + 1, due_at=from_now(_PAUSE))
-    .returning(*smds_events.c)
+    .returning(*smds_events.c),
+    planned_by_values=True,
 )
 
 

@@ -115,7 +115,8 @@ _SURPLUS = compiled(
     select(*orders.c)
     .where(orders.c.surplus, orders.c.ended_at.is_(None))
     .order_by(orders.c.id)
-    .limit(bindparam("most", type_=Integer))
+    .limit(bindparam("most", type_=Integer)),
+    planned_by_values=True,
 )
 _OPEN_PROFILE = "uq_foreign_orders_open"
 

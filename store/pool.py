@@ -18,7 +18,8 @@ _ACQUIRE_SECONDS = 5.0
 _STATEMENT_SECONDS = 10.0
 _CONNECT_SECONDS = 5.0
 _TRIES = 5
-_PLANS_SECONDS, _PLANS_SECONDS_MOST = 1.0, 3600.0
+_IN_THE_WAY = "changes keep standing in each other's way"
+_PLANS_SECONDS, _PLANS_SECONDS_MOST = 1.0, 60.0
 _LETTING_GO = (asyncpg.InternalClientError, asyncpg.InterfaceError, asyncpg.PostgresError, OSError, TimeoutError)
 _PLAN_BY_VALUES = Statement("SET LOCAL plan_cache_mode = force_custom_plan", ())
 _ANOTHER_SCHEMA = (asyncpg.InvalidCachedStatementError, asyncpg.OutdatedSchemaCacheError)
@@ -35,7 +36,7 @@ class _Kept:
     """A connection of the driver's pool and the statements prepared on it, for as long as it is ours.
 
     PostgreSQL plans them once, by the size its tables have then. It plans again when it has gathered statistics, which
-    may be late for a database that was empty a moment ago, so it is asked to, again and again at growing intervals.
+    may be late for a database that was empty a moment ago, so it is asked to, soon and then every minute.
     """
 
     __slots__ = ("_plan_at", "_planned_for", "connection", "prepared")
@@ -114,15 +115,21 @@ class Pool:
 
     async def fetch(self, statement: Statement, **values: object) -> list[Row]:
         """All rows of `statement`, a transaction of its own."""
-        if statement.planned_by_values:
-            async with self.transaction() as connection:
-                await connection.execute(_PLAN_BY_VALUES)
-                return await connection.fetch(statement, **values)
-        return await self.run(statement, (statement.arguments(values),))
+        if not statement.planned_by_values:
+            return await self.run(statement, (statement.arguments(values),))
+        for _ in range(_TRIES):
+            try:
+                async with self.transaction() as connection:
+                    await connection.execute(_PLAN_BY_VALUES)
+                    return await connection.fetch(statement, **values)
+            except Unavailable as lost:
+                if not isinstance(lost.__cause__, (*RACES, *_ANOTHER_SCHEMA)):
+                    raise
+        raise Unavailable(_IN_THE_WAY)
 
     async def fetch_one(self, statement: Statement, **values: object) -> Row | None:
         """The first row of `statement`, a transaction of its own, or None."""
-        rows = await self.run(statement, (statement.arguments(values),))
+        rows = await self.fetch(statement, **values)
         return rows[0] if rows else None
 
     async def run(self, statement: Statement, runs: Sequence[Arguments]) -> list[Row]:
@@ -137,7 +144,7 @@ class Pool:
                 if meant is None:
                     raise
                 raise meant from error
-        raise Unavailable("changes keep standing in each other's way")
+        raise Unavailable(_IN_THE_WAY)
 
     async def run_all(self, runs: Mapping[Statement, Sequence[Arguments]]) -> None:
         """Several statements, each once for each of its runs, in one transaction."""

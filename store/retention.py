@@ -57,7 +57,7 @@ def _removal(table: Table, key: tuple[Column[Any], ...], stale: ColumnElement[bo
     """Deletes up to `most` stale rows and counts them. Rows somebody works on are left for the next time."""
     batch = select(*key).where(stale).limit(bindparam("most", type_=Integer)).with_for_update(skip_locked=True)
     gone = delete(table).where(tuple_(*key).in_(batch)).returning(*key).cte("gone")
-    return compiled(select(func.count().label("count")).select_from(gone))
+    return compiled(select(func.count().label("count")).select_from(gone), planned_by_values=True)
 
 
 _SESSIONS = _removal(

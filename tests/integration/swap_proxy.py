@@ -38,7 +38,7 @@ class SwapProxy(DatabaseProxy):
         self._backends: dict[int, set[int]] = {}
         self._faults: dict[Point, Fault] = {}
         self._step = ""
-        self._moving = ""
+        self._moving: dict[_Connection, str] = {}
         self._coming: dict[_Connection, str] = {}
         self._transactions: dict[_Connection, list[str]] = {}
 
@@ -95,7 +95,7 @@ class SwapProxy(DatabaseProxy):
         write = write_of(sql)
         if write == "COMMIT":
             writes = self._transactions.pop(connection, [])
-            self._moving = self._coming.pop(connection, "")
+            self._moving[connection] = self._coming.pop(connection, "")
             return f"COMMIT {', '.join(sorted(set(writes)))}" if writes else ""
         if write and connection in self._transactions:
             self._transactions[connection].append(write)
@@ -111,8 +111,8 @@ class SwapProxy(DatabaseProxy):
 
     def _goes_wrong_after(self, connection: _Connection) -> bool:
         wrong = super()._goes_wrong_after(connection)
-        if connection.write.startswith("COMMIT") and self._moving:
-            self._step, self._moving = self._moving, ""
+        if connection.write.startswith("COMMIT"):
+            self._step = self._moving.pop(connection, "") or self._step
         return wrong
 
     def _fault_at(self, point: Point) -> Fault | None:

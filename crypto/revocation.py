@@ -8,10 +8,9 @@ from datetime import datetime
 from typing import NamedTuple
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.x509.oid import ObjectIdentifier, SignatureAlgorithmOID
 
-from crypto.x509 import Certificate, Role
+from crypto.x509 import UNREADABLE, Certificate, Role
 
 MAX_LENGTH = 1 << 20
 """Bytes of a list: some 20,000 certificates. A CI of the RSP has issued fewer of all kinds."""
@@ -21,16 +20,6 @@ _EXPIRATION_DATE = ObjectIdentifier("2.23.146.1.2.0.1")
 _TOTAL_OF_PARTS = ObjectIdentifier("2.23.146.1.2.0.2")
 _PART = ObjectIdentifier("2.23.146.1.2.0.3")
 _ONE = b"\x02\x01\x01"
-
-_UNREADABLE = (
-    ValueError,
-    TypeError,
-    OverflowError,
-    UnsupportedAlgorithm,
-    x509.InvalidVersion,
-    x509.DuplicateExtension,
-    x509.UnsupportedGeneralNameType,
-)
 
 
 class BadRevocationList(ValueError):  # noqa: N818 -- the name is the outcome
@@ -119,7 +108,7 @@ def read_list(der: bytes, issuers: Mapping[bytes, Certificate], now: datetime) -
         return _read(der, x509.load_der_x509_crl(der), issuers, now)
     except BadRevocationList:
         raise
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         raise BadRevocationList(f"the bytes are not a revocation list that can be read: {error}") from error
 
 

@@ -25,7 +25,7 @@ _MAX_LENGTH = 8192
 _ECDSA = ec.ECDSA(hashes.SHA256())
 _REMEMBERED = 1024
 
-_UNREADABLE = (
+UNREADABLE = (
     ValueError,
     TypeError,
     OverflowError,
@@ -34,6 +34,7 @@ _UNREADABLE = (
     x509.DuplicateExtension,
     x509.UnsupportedGeneralNameType,
 )
+"""What the library raises for bytes that are no certificate or no list of them, at the first look or at a later one."""
 
 _Extension = TypeVar("_Extension", bound=x509.ExtensionType)
 
@@ -148,7 +149,7 @@ def glance(der: bytes) -> Glance | None:
                 not_before=source.not_valid_before_utc,
                 not_after=source.not_valid_after_utc,
             )
-    except (x509.ExtensionNotFound, *_UNREADABLE):
+    except (x509.ExtensionNotFound, *UNREADABLE):
         return None
 
 
@@ -181,7 +182,7 @@ def read_whole(der: bytes) -> Certificate:
         raise
     except UnsupportedCurve as error:
         raise BadCertificate(str(error)) from None
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         raise BadCertificate(f"the bytes are not a certificate that can be read: {error}") from error
 
 

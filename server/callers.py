@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import Protocol
 
 from rsp.errors import Unavailable
 from server import logs
+from server.repeating import repeated
 from transport.tls import BadTls, admit
 
 _log = logs.get("server.callers")
@@ -37,19 +37,8 @@ async def admitting(context: ssl.SSLContext, store: Callers) -> AsyncIterator[Ca
         await _look(context, store, admitted)
 
     await look()
-    task = asyncio.create_task(_repeat(look))
-    try:
+    async with repeated("callers", look, _SECONDS):
         yield look
-    finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
-
-
-async def _repeat(look: Callable[[], Awaitable[None]]) -> None:
-    while True:
-        await asyncio.sleep(_SECONDS)
-        await look()
 
 
 async def _look(context: ssl.SSLContext, store: Callers, admitted: set[str]) -> None:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from datetime import datetime
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from crypto.certificates import TrustStore
 from crypto.revocation import BadRevocationList
 from server import logs
 from server.gauges import own_certificates
+from server.repeating import repeated
 
 _log = logs.get("server.revocations")
 
@@ -87,20 +87,10 @@ async def trusting(pki: PkiFolder, now: Callable[[], datetime]) -> AsyncIterator
     """The CIs of a folder; until the block ends, what their lists revoke is kept up to date."""
     trust = TrustStore(pki.ci_certificates)
     watch = RevocationWatch(pki, trust, now)
-    watch.look()
-    task = asyncio.create_task(_repeat(watch))
-    try:
+
+    async def look() -> None:
+        watch.look()
+
+    await look()
+    async with repeated("revocation lists", look, SECONDS):
         yield trust
-    finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
-
-
-async def _repeat(watch: RevocationWatch) -> None:
-    while True:
-        await asyncio.sleep(SECONDS)
-        try:
-            watch.look()
-        except Exception as failed:  # noqa: BLE001 -- a look that fails must not be the last one
-            _log.error("revocation lists not read", exc_info=failed)

@@ -13,7 +13,7 @@ _log = logs.get("server.repeating")
 
 @asynccontextmanager
 async def repeated(what: str, look: Callable[[], Awaitable[None]], seconds: float) -> AsyncIterator[None]:
-    """`look` every so many seconds, until the block ends. A look that fails is logged as `what`, and is not the last."""
+    """`look` every so many seconds until the block ends. One that fails is logged as `what`, and is not the last."""
     task = asyncio.create_task(_repeat(what, look, seconds))
     try:
         yield

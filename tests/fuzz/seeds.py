@@ -35,6 +35,7 @@ from tests.fuzz.simulated import no_chance
 from tests.fuzz.target import CORPUS, NOW
 from tests.fuzz.targets import KEYS
 from tests.pictures import jpeg, png
+from tests.revocation_lists import EndOfEntry, ListPlan, part, point, signed_list
 
 SESSION = "00112233445566778899AABBCCDDEEFF"
 
@@ -68,6 +69,7 @@ def everything() -> dict[str, list[bytes]]:
     credentials = cards.pki("nist").credentials()
     brainpool = cards.pki("brainpool").credentials()
     chains = [_chain(curve) for curve in Curve]
+    list_cis, lists = _lists()
     es9 = _es9(card, authenticated, prepared, installed, cancelled)
     certificates = [
         credentials.euicc_certificate,
@@ -92,7 +94,8 @@ def everything() -> dict[str, list[bytes]]:
         "segments": [Bsp(KEYS).encrypt_and_mac(0x86, bytes(1500)), Bsp(KEYS).mac_only(0x88, full)],
         "certificate": [*certificates, brainpool.euicc_certificate, *(euicc for _, _, euicc in chains)],
         "chain": [chain for chain, _, _ in chains],
-        "ci": [*credentials.ci_certificates, *(ci for _, ci, _ in chains)],
+        "revocation_list": lists,
+        "ci": [*credentials.ci_certificates, *(ci for _, ci, _ in chains), *list_cis],
         "es9_json": [json.dumps(body).encode() for body in es9],
         "es9_asn1": _es9_binary(card, authenticated, prepared, installed, cancelled),
         "es2_json": [json.dumps({"header": _HEADER, **body}).encode() for body in _ES2],
@@ -209,6 +212,21 @@ def _chain(curve: Curve) -> tuple[bytes, bytes, bytes]:
     issuer = EumIssuer(eum.der, eum.key, (ci.der,))
     euicc = issuer.issue(issuer.eid(1)).euicc_certificate
     return eum.der + euicc, ci.der, euicc
+
+
+def _lists() -> tuple[list[bytes], list[bytes]]:
+    """CIs and lists of theirs: empty, with entries, and with all that SGP.22 adds to one."""
+    plans = (
+        ListPlan(),
+        ListPlan(number=7, serials=(1, 2, 1 << 150)),
+        ListPlan(
+            serials=(5,),
+            extensions=((point("http://ci.example.com/a.crl", cas=True), True), (part(1), False)),
+            entry_extensions=((EndOfEntry, True),),
+        ),
+    )
+    cis = [recipe.ci(Terms(now=NOW, serial=1), curve) for curve in Curve]
+    return [ci.der for ci in cis], [signed_list(ci.der, ci.key, plan) for plan in plans for ci in cis]
 
 
 def _enabled(card: Card) -> bytes:

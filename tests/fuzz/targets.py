@@ -11,6 +11,7 @@ from functools import cache
 from typing import Any
 
 import msgspec
+from cryptography.x509 import load_der_x509_crl
 from msgspec.structs import fields
 
 import api.carriers
@@ -24,10 +25,11 @@ from api.framework import parse_body
 from api.operation import Body
 from carriers import control_center_rest, control_center_values
 from carriers.base import PlatformRefused
-from crypto import slices, x509
+from crypto import revocation, slices, x509
 from crypto.agreement import SessionKeys
 from crypto.bsp import BadMac, Bsp
 from crypto.certificates import CertificateRejected, TrustStore
+from crypto.revocation import BadRevocationList
 from crypto.x509 import BadCertificate, parse_certificate
 from es2plus import messages as es2
 from es9plus import asn1 as es9_asn1
@@ -138,6 +140,18 @@ def _chain(data: bytes) -> None:
     """The certificates of an EUM and an eUICC, one after the other."""
     first = tlv.read(data)
     _trust().verify_euicc(first.raw, data[first.end :], NOW)
+
+
+def _revocation_list(data: bytes) -> None:
+    """Judged as it comes, and once more what lies behind the signature, which a changed list no longer has."""
+    try:
+        source = load_der_x509_crl(data)
+        revocation._extensions(source)
+        for entry in source:
+            revocation._serial_number(entry)
+    except x509.UNREADABLE as error:
+        raise BadRevocationList from error
+    _trust().read_revocation_list(data, NOW)
 
 
 # Server: the interfaces -----------------------------------------------------------------------------------------------
@@ -276,6 +290,7 @@ TARGETS: tuple[Target, ...] = (
     Target("segments", "tlv", _bsp, (BadMac,)),
     Target("certificate", "tlv", _certificate, (BadCertificate,)),
     Target("chain", "tlv", _chain, (Malformed, CertificateRejected)),
+    Target("revocation_list", "tlv", _revocation_list, (BadRevocationList,)),
     Target("es9_json", "json", _es9_json),
     Target("es9_asn1", "tlv", _es9_binary),
     Target("es2_json", "json", _es2_json),

@@ -16,7 +16,7 @@ from carriers.control_center_rest import Timing as PlatformTiming
 from carriers.registry import Registry
 from certs import layout
 from certs.layout import PkiFolder
-from crypto.certificates import parse_certificate
+from crypto.certificates import TrustStore, parse_certificate
 from crypto.vault import Vault
 from eim.ports import FORWARD_KIND
 from es9plus.client import USER_AGENT
@@ -33,7 +33,7 @@ from server.preflight import open_vault
 from server.revocations import trusting
 from server.setting_kinds import proprietary_data
 from server.settings import Settings
-from server.smds_wiring import smds_of, smds_policy_of
+from server.smds_wiring import Smds, smds_of, smds_policy_of
 from server.swap_wiring import Surroundings, Swaps, Waking, swaps_of
 from server.tally import CountedDownloads, Tally
 from smdp.binding import Protection
@@ -52,7 +52,7 @@ from store.directory import Operators
 from store.ordering import Orderings
 from store.outbox import Outbox
 from store.platform_lines import PlatformLines
-from store.pool import open_pool
+from store.pool import Pool, open_pool
 from store.retention import Retirement
 from store.statistics import Counts
 from tenancy.operator import Directory
@@ -92,6 +92,21 @@ class Services:
     """Makes the gauges over the database: for one process of a server only."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Base:
+    """What all roles of a process rest on; `stack` closes what they open."""
+
+    stack: AsyncExitStack
+    settings: Settings
+    pool: Pool
+    pki: PkiFolder
+    vault: Vault
+    trust: TrustStore
+    wallet: Wallet
+    policy: Policy
+    now: Callable[[], datetime]
+
+
 @asynccontextmanager
 async def opened(
     settings: Settings, hints: Hints | None = None, platform_timing: PlatformTiming = PROMPT
@@ -102,46 +117,20 @@ async def opened(
     """
     hints = hints or Unheard()
     async with AsyncExitStack() as stack:
-        pool = await open_pool(settings.database_url.reveal(), settings.database_pool_size)
-        stack.push_async_callback(pool.close)
-        pki = layout.load(settings.pki_dir)
-        vault = open_vault(settings)
-        now = SystemClock().now
-        policy = policy_of(settings)
-        trust, wallet = await stack.enter_async_context(trusting(pki, now)), wallet_of(pki)
-        registry = CollectorRegistry()
-        tally = Tally(registry)
+        base = await _base(settings, stack)
+        pool, pki, vault, trust, wallet, policy = base.pool, base.pki, base.vault, base.trust, base.wallet, base.policy
+        now, registry = base.now, CollectorRegistry()
+        tally, waking = Tally(registry), Waking(pool, hints, now)
         counts, outbox, directory, sessions = Counts(pool), Outbox(pool), Operators(pool), CountedDownloads(pool, tally)
-        http = await stack.enter_async_context(_callback_session(pki))
-        callbacks = OperatorCallbacks(directory, http, policy.address, settings.callback_timeout_seconds)
-        forwarder = NotificationForwarder(
-            await stack.enter_async_context(_peer_session(pki)), settings.callback_timeout_seconds
-        )
-        identity = identity_of(settings, pki)
-        waking, stored = Waking(pool, hints, now), partial(HintingResults, hints=hints)
+        identity, stored = identity_of(settings, pki), partial(HintingResults, hints=hints)
         eim = eim_of(identity, pool, vault, trust, policy.server_names, now, stored) if identity else None
         smds = await smds_of(settings, pki, policy, pool, stack)
         ordering = Ordering(Orderings(pool), vault, policy, now, smds.client)
         foreign = await stack.enter_async_context(
             foreign_over(pool, vault, waking.of_card, now, settings.callback_timeout_seconds)
         )
-        swaps = None
-        if eim is not None:
-            lines = SharedLines(PlatformLines(pool))
-            carriers = Registry(await stack.enter_async_context(aiohttp.ClientSession()), lines, platform_timing)
-            around = Surroundings(
-                pool=pool,
-                vault=vault,
-                ordering=ordering,
-                policy=policy,
-                eim=eim,
-                registry=carriers,
-                foreign=foreign.profiles,
-                now=now,
-                hints=hints,
-            )
-            swaps = swaps_of(around)
-        judged = waking.of_cards if swaps else nobody
+        swaps = await _swaps(base, hints, platform_timing, ordering, eim, foreign) if eim else None
+        inbox, judged = HintingInbox(pool, tally, hints), waking.of_cards if swaps else nobody
         yield Services(
             settings=settings,
             pki=pki,
@@ -150,17 +139,13 @@ async def opened(
             directory=directory,
             downloads=Downloads(sessions, vault, trust, wallet, policy, now),
             cancellation=Cancellation(sessions, wallet, now),
-            notifications=Notifications(
-                HintingInbox(pool, tally, hints), sessions, trust, wallet, policy, now, judged=judged
-            ),
+            notifications=Notifications(inbox, sessions, trust, wallet, policy, now, judged=judged),
             ordering=ordering,
             expiry=Expiry(sessions, now),
             vendor=VendorFunctions(Orderings(pool), policy, now, smds.client),
             now=now,
             events=smds.keeping,
-            sender=Sender(
-                outbox, {KIND: callbacks.send, FORWARD_KIND: forwarder.send, REMOVAL_KIND: smds.removals.send}
-            ),
+            sender=await _sender(base, outbox, directory, smds),
             eim=eim,
             swaps=swaps,
             foreign=foreign,
@@ -169,6 +154,52 @@ async def opened(
             retire=partial(_retire, Retirement(pool), now),
             watch=partial(Gauges, registry, counts, outbox, pki, trust.revocations, now),
         )
+
+
+async def _base(settings: Settings, stack: AsyncExitStack) -> _Base:
+    pool = await open_pool(settings.database_url.reveal(), settings.database_pool_size)
+    stack.push_async_callback(pool.close)
+    pki, now = layout.load(settings.pki_dir), SystemClock().now
+    return _Base(
+        stack=stack,
+        settings=settings,
+        pool=pool,
+        pki=pki,
+        vault=open_vault(settings),
+        trust=await stack.enter_async_context(trusting(pki, now)),
+        wallet=wallet_of(pki),
+        policy=policy_of(settings),
+        now=now,
+    )
+
+
+async def _swaps(
+    base: _Base, hints: Hints, timing: PlatformTiming, ordering: Ordering, eim: Eim, foreign: Foreign
+) -> Swaps:
+    """Swaps over the platforms of carriers, within the pace that all processes share."""
+    http = await base.stack.enter_async_context(aiohttp.ClientSession())
+    return swaps_of(
+        Surroundings(
+            pool=base.pool,
+            vault=base.vault,
+            ordering=ordering,
+            policy=base.policy,
+            eim=eim,
+            registry=Registry(http, SharedLines(PlatformLines(base.pool)), timing),
+            foreign=foreign.profiles,
+            now=base.now,
+            hints=hints,
+        )
+    )
+
+
+async def _sender(base: _Base, outbox: Outbox, directory: Directory, smds: Smds) -> Sender:
+    """Sends what the outbox holds, each kind to those it is for."""
+    seconds = base.settings.callback_timeout_seconds
+    http = await base.stack.enter_async_context(_callback_session(base.pki))
+    callbacks = OperatorCallbacks(directory, http, base.policy.address, seconds)
+    forwarder = NotificationForwarder(await base.stack.enter_async_context(_peer_session(base.pki)), seconds)
+    return Sender(outbox, {KIND: callbacks.send, FORWARD_KIND: forwarder.send, REMOVAL_KIND: smds.removals.send})
 
 
 def policy_of(settings: Settings) -> Policy:

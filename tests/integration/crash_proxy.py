@@ -89,6 +89,8 @@ class _Connection:
     statements: dict[bytes, str] = field(default_factory=dict)
     bound: str = ""
     write: str = ""
+    changed: bool = False
+    """Whether the transaction that runs has changed a row."""
     done: bytes = b""
     held: bytearray = field(default_factory=bytearray)
 
@@ -237,8 +239,11 @@ class DatabaseProxy:
         return True
 
     def _write(self, connection: _Connection, sql: str) -> str:
-        """What a statement is counted as; nothing if it is not."""
-        return write_of(sql)
+        """What a statement is counted as; nothing if it is not. A COMMIT of what changed nothing is no write."""
+        if sql.strip().upper().startswith("BEGIN"):
+            connection.changed = False
+        write = write_of(sql)
+        return write if connection.changed or write != "COMMIT" else ""
 
     def _hear(self, connection: _Connection, values: bytes) -> None:
         """The values of the statement that comes next."""
@@ -247,6 +252,7 @@ class DatabaseProxy:
         """Count a write that was done; a statement that failed or met no row is none."""
         if not connection.done or connection.done.endswith(b" 0"):
             return False
+        connection.changed = connection.write != "COMMIT"
         key = self._key(connection)
         self._seen[key] += 1
         point = self._point(connection, self._seen[key])

@@ -2,7 +2,8 @@
 
 A process that serves many devices asks for the same few statements again and again. What is asked for in one turn of
 the loop, and while an earlier crowd is on its way, travels as one implicit transaction. Nobody is answered before the
-commit that holds what is theirs, and nobody waits for others while the way is free.
+commit that holds what is theirs. Where crowds leave one after the other, each waits a moment for company; who comes
+alone leaves at once.
 """
 
 from __future__ import annotations
@@ -18,6 +19,10 @@ from store.pool import Pool, Row
 
 MOST = 64
 """Runs in one transaction: so many rows are locked at most while it lasts."""
+_COMPANY_SECONDS = 0.004
+"""A crowd waits so long for company, counted from its first run, where company is likely."""
+_BUSY_SECONDS = 2 * _COMPANY_SECONDS
+"""Company is likely for so long after a crowd has left: at the pace of one device it never is."""
 _PATIENCE_SECONDS = 0.02
 """After so long the next crowd does not wait for the one before it, which may itself be waiting for a lock."""
 _REFUSED = (TransitionLost, asyncpg.PostgresError)
@@ -41,6 +46,7 @@ class Gathering:
         self._waiting: list[_Waiting] = []
         self._flying: set[asyncio.Task[None]] = set()
         self._start_at: asyncio.Handle | None = None
+        self._busy_until = 0.0
 
     async def run(self, **values: object) -> list[Row]:
         """The rows of one run, without `turn`. Raises what the statement raises when it is run alone."""
@@ -56,6 +62,8 @@ class Gathering:
     def _plan(self, loop: asyncio.AbstractEventLoop) -> None:
         if self._flying:
             self._start_at = loop.call_later(_PATIENCE_SECONDS, self._start)
+        elif loop.time() < self._busy_until:
+            self._start_at = loop.call_later(_COMPANY_SECONDS, self._start)
         else:
             self._start_at = loop.call_soon(self._start)
 
@@ -66,6 +74,7 @@ class Gathering:
             place = self._sorted_by
             crowd.sort(key=lambda waiting: waiting[0][place] or 0)  # type: ignore[arg-type,return-value]  # all ids
         loop = asyncio.get_running_loop()
+        self._busy_until = loop.time() + _BUSY_SECONDS
         task = loop.create_task(self._fly(crowd))
         self._flying.add(task)
         task.add_done_callback(self._landed)

@@ -10,6 +10,7 @@ import pytest
 
 from rsp.errors import Unavailable
 from smdp.ports import TransitionLost
+from store import gathering
 from store.compiled import Statement
 from store.gathering import Gathering
 from store.pool import Arguments, Pool, Row, open_pool
@@ -124,6 +125,41 @@ async def test_while_one_crowd_is_away_the_next_one_gathers(pool: Counted) -> No
     assert pool.crowds == [1]
     await asyncio.gather(first, *(keeping.run(mark=f"m{number}") for number in range(5)))
     assert pool.crowds == [1, 5]
+
+
+async def test_where_crowds_follow_each_other_the_next_waits_for_company(
+    pool: Counted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gathering, "_BUSY_SECONDS", 3600.0)
+    monkeypatch.setattr(gathering, "_COMPANY_SECONDS", 0.5)
+    keeping = Gathering(pool, _KEEP)
+    await keeping.run(mark="first")
+    assert pool.crowds == [1]
+    second = asyncio.ensure_future(keeping.run(mark="second"))
+    for _ in range(3):
+        await asyncio.sleep(0)
+    async with asyncio.timeout(GUARD_SECONDS):
+        await asyncio.gather(second, keeping.run(mark="third"))
+    assert pool.crowds == [1, 2]
+
+
+async def test_who_comes_alone_leaves_at_once(pool: Counted, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gathering, "_BUSY_SECONDS", 0.0)
+    monkeypatch.setattr(gathering, "_COMPANY_SECONDS", 3600.0)
+    keeping = Gathering(pool, _KEEP)
+    async with asyncio.timeout(GUARD_SECONDS):
+        for number in range(3):
+            await keeping.run(mark=f"m{number}")
+    assert pool.crowds == [1, 1, 1]
+
+
+async def test_a_crowd_that_waits_for_company_leaves_by_itself(pool: Counted, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gathering, "_BUSY_SECONDS", 3600.0)
+    keeping = Gathering(pool, _KEEP)
+    async with asyncio.timeout(GUARD_SECONDS):
+        for number in range(3):
+            await keeping.run(mark=f"m{number}")
+    assert set(await marks(pool)) == {"m0", "m1", "m2"}
 
 
 async def test_a_database_that_is_away_is_told_to_everybody(pool: Counted, database: str) -> None:

@@ -247,6 +247,20 @@ def test_other_bytes_are_no_list(store: TrustStore, garbage: bytes) -> None:
         store.read_revocation_list(garbage, NOW)
 
 
+@pytest.mark.parametrize("unused", range(1, 8))
+def test_signature_is_whole_bytes(store: TrustStore, unused: int) -> None:
+    signed, algorithm, _ = tlv.read_only(made(LAST), 0x30).children()
+    signature = b"\x01"
+    while signature[-1] % (1 << unused):  # what is said to be unused has to be zero for a reader of DER
+        signature = CI.key.sign(signed.raw, ec.ECDSA(hashes.SHA256()))
+    whole, cut = (
+        tlv.wrap(0x30, signed.raw, algorithm.raw, tlv.wrap(0x03, bytes((bits,)) + signature)) for bits in (0, unused)
+    )
+    assert store.read_revocation_list(whole, NOW).der == whole
+    with pytest.raises(BadRevocationList, match="whole number of bytes"):
+        store.read_revocation_list(cut, NOW)
+
+
 def test_oversized_list_is_refused_unread(store: TrustStore) -> None:
     with pytest.raises(BadRevocationList, match=f"at most {MAX_LENGTH} bytes"):
         store.read_revocation_list(bytes(MAX_LENGTH + 1), NOW)

@@ -124,7 +124,8 @@ async def test_a_function_may_take_longer_than_an_idle_connection(functions: Fun
 
 
 async def test_nothing_looks_after_connections_when_there_are_none(functions: Functions) -> None:
-    async with watched(functions, HURRY) as (connections, port):
+    # Long enough for a machine that stops for a moment between two requests of the test.
+    async with watched(functions, replace(PATIENCE, idle_seconds=2.0)) as (connections, port):
         looks = [connections.is_looking]
         async with connected(port) as one, connected(port) as two:
             for client in (one, two):

@@ -2,13 +2,13 @@
 
 A process that serves many devices asks for the same few statements again and again. What is asked for in one turn of
 the loop, and while an earlier crowd is on its way, travels as one implicit transaction. Nobody is answered before the
-commit that holds what is theirs. Where crowds leave one after the other, each waits a moment for company; who comes
-alone leaves at once.
+commit that holds what is theirs. At a quick pace each crowd waits a moment for company; who comes alone leaves at once.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Sequence
 
 import asyncpg
@@ -21,8 +21,8 @@ MOST = 64
 """Runs in one transaction: so many rows are locked at most while it lasts."""
 _COMPANY_SECONDS = 0.004
 """A crowd waits so long for company, counted from its first run, where company is likely."""
-_BUSY_SECONDS = 2 * _COMPANY_SECONDS
-"""Company is likely for so long after a crowd has left: at the pace of one device it never is."""
+_BUSY_RUNS, _BUSY_SECONDS = 16, 0.05
+"""Company is likely when so many runs have come within so long: more than one for each wait."""
 _PATIENCE_SECONDS = 0.02
 """After so long the next crowd does not wait for the one before it, which may itself be waiting for a lock."""
 _REFUSED = (TransitionLost, asyncpg.PostgresError)
@@ -46,7 +46,7 @@ class Gathering:
         self._waiting: list[_Waiting] = []
         self._flying: set[asyncio.Task[None]] = set()
         self._start_at: asyncio.Handle | None = None
-        self._busy_until = 0.0
+        self._came: deque[float] = deque(maxlen=_BUSY_RUNS)
 
     async def run(self, **values: object) -> list[Row]:
         """The rows of one run, without `turn`. Raises what the statement raises when it is run alone."""
@@ -54,15 +54,20 @@ class Gathering:
             values["turn"] = None
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[list[Row]] = loop.create_future()
+        self._came.append(loop.time())
         self._waiting.append((self._statement.arguments(values), answer))
         if self._start_at is None:
             self._plan(loop)
         return await answer
 
+    @property
+    def _is_busy(self) -> bool:
+        return len(self._came) == _BUSY_RUNS and self._came[-1] - self._came[0] < _BUSY_SECONDS
+
     def _plan(self, loop: asyncio.AbstractEventLoop) -> None:
         if self._flying:
             self._start_at = loop.call_later(_PATIENCE_SECONDS, self._start)
-        elif loop.time() < self._busy_until:
+        elif self._is_busy:
             self._start_at = loop.call_later(_COMPANY_SECONDS, self._start)
         else:
             self._start_at = loop.call_soon(self._start)
@@ -74,7 +79,6 @@ class Gathering:
             place = self._sorted_by
             crowd.sort(key=lambda waiting: waiting[0][place] or 0)  # type: ignore[arg-type,return-value]  # all ids
         loop = asyncio.get_running_loop()
-        self._busy_until = loop.time() + _BUSY_SECONDS
         task = loop.create_task(self._fly(crowd))
         self._flying.add(task)
         task.add_done_callback(self._landed)

@@ -127,9 +127,8 @@ async def test_while_one_crowd_is_away_the_next_one_gathers(pool: Counted) -> No
     assert pool.crowds == [1, 5]
 
 
-async def test_where_crowds_follow_each_other_the_next_waits_for_company(
-    pool: Counted, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_at_a_quick_pace_a_crowd_waits_for_company(pool: Counted, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gathering, "_BUSY_RUNS", 2)
     monkeypatch.setattr(gathering, "_BUSY_SECONDS", 3600.0)
     monkeypatch.setattr(gathering, "_COMPANY_SECONDS", 0.5)
     keeping = Gathering(pool, _KEEP)
@@ -144,6 +143,7 @@ async def test_where_crowds_follow_each_other_the_next_waits_for_company(
 
 
 async def test_who_comes_alone_leaves_at_once(pool: Counted, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gathering, "_BUSY_RUNS", 2)
     monkeypatch.setattr(gathering, "_BUSY_SECONDS", 0.0)
     monkeypatch.setattr(gathering, "_COMPANY_SECONDS", 3600.0)
     keeping = Gathering(pool, _KEEP)
@@ -154,6 +154,7 @@ async def test_who_comes_alone_leaves_at_once(pool: Counted, monkeypatch: pytest
 
 
 async def test_a_crowd_that_waits_for_company_leaves_by_itself(pool: Counted, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gathering, "_BUSY_RUNS", 1)
     monkeypatch.setattr(gathering, "_BUSY_SECONDS", 3600.0)
     keeping = Gathering(pool, _KEEP)
     async with asyncio.timeout(GUARD_SECONDS):

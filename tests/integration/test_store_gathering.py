@@ -142,9 +142,12 @@ async def test_at_a_quick_pace_a_crowd_waits_for_company(pool: Counted, monkeypa
     assert pool.crowds == [1, 2]
 
 
-async def test_who_comes_alone_leaves_at_once(pool: Counted, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gathering, "_BUSY_RUNS", 2)
-    monkeypatch.setattr(gathering, "_BUSY_SECONDS", 0.0)
+@pytest.mark.parametrize(("busy_runs", "busy_seconds"), [(2, 0.0), (4, 3600.0)], ids=["too slow", "too few"])
+async def test_who_comes_alone_leaves_at_once(
+    pool: Counted, monkeypatch: pytest.MonkeyPatch, busy_runs: int, busy_seconds: float
+) -> None:
+    monkeypatch.setattr(gathering, "_BUSY_RUNS", busy_runs)
+    monkeypatch.setattr(gathering, "_BUSY_SECONDS", busy_seconds)
     monkeypatch.setattr(gathering, "_COMPANY_SECONDS", 3600.0)
     keeping = Gathering(pool, _KEEP)
     async with asyncio.timeout(GUARD_SECONDS):

@@ -120,8 +120,8 @@ def _read(
         raise BadRevocationList("it is not signed with ECDSA and SHA-256")
     if not source.is_signature_valid(issuer.public_key):
         raise BadRevocationList(f"its signature does not match the key of CI {issuer.subject_key_id.hex().upper()}")
-    if not der.endswith(bytes(1) + source.signature):
-        raise BadRevocationList("its signature is no whole number of bytes")
+    if not der.endswith(b"\x00" + source.signature):
+        raise BadRevocationList("its signature is not made of whole bytes")
     scope, number = _extensions(source)
     this_update, next_update = source.last_update_utc, source.next_update_utc
     if next_update is None or next_update <= this_update:

@@ -22,6 +22,7 @@ from urllib.parse import parse_qs, quote, urlsplit
 
 _SOCKET = ".s.PGSQL.5432"
 _CHANGES = re.compile(r"\b(?<!FOR )(INSERT INTO|UPDATE|DELETE FROM) (\w+)")
+_COUNTS = re.compile(r"\bcount\(\*\)")
 _COMPLETE = (b"C", b"s")
 _GONE = (asyncio.IncompleteReadError, ConnectionError, BrokenPipeError)
 
@@ -65,9 +66,10 @@ class Point:
 def write_of(sql: str) -> str:
     """What a statement changes, in words, or nothing when it only reads.
 
-    Removal of what is past its time comes whenever its pause is over; no job waits for it, so it is none of its writes.
+    A sweep comes whenever its pause is over, and no job waits for it: so it is none of a job's writes. It passes over
+    rows somebody works on, as a claim does, and answers how many it has changed instead of the rows.
     """
-    if sql.lstrip().startswith("WITH gone AS"):
+    if "SKIP LOCKED" in sql and _COUNTS.search(sql):
         return ""
     if sql.strip().upper().startswith("COMMIT"):
         return "COMMIT"
@@ -92,7 +94,13 @@ class _Connection:
     changed: bool = False
     """Whether the transaction that runs has changed a row."""
     done: bytes = b""
+    """What the database says the last statement did; nothing before it is done, or where it failed."""
     held: bytearray = field(default_factory=bytearray)
+
+    @property
+    def has_changed(self) -> bool:
+        """Whether the last statement was done and met a row."""
+        return bool(self.done) and not self.done.endswith(b" 0")
 
     def abort(self) -> None:
         self.client.transport.abort()
@@ -209,7 +217,7 @@ class DatabaseProxy:
                     connection.held.clear()
                     await connection.client.drain()
                 if kind == b"Z":
-                    connection.write, connection.done = "", b""
+                    connection.write = ""
                     self._moved.set()
         connection.abort()
 
@@ -225,9 +233,14 @@ class DatabaseProxy:
             sql = connection.bound
         elif kind == b"Q":
             sql = content[:-1].decode()
-        if not (write := self._write(connection, sql)):
+        return bool(sql) and await self._is_lost(connection, sql)
+
+    async def _is_lost(self, connection: _Connection, sql: str) -> bool:
+        """Whether the database does not get the statement that is to be executed."""
+        write = self._write(connection, sql)
+        connection.write, connection.done = write, b""
+        if not write:
             return False
-        connection.write = write
         fault = self._fault_at(self._point(connection, self._seen[self._key(connection)] + 1))
         if fault is Fault.HELD:
             self._armed = None
@@ -250,7 +263,7 @@ class DatabaseProxy:
 
     def _goes_wrong_after(self, connection: _Connection) -> bool:
         """Count a write that was done; a statement that failed or met no row is none."""
-        if not connection.done or connection.done.endswith(b" 0"):
+        if not connection.has_changed:
             return False
         connection.changed = connection.write != "COMMIT"
         key = self._key(connection)

@@ -41,6 +41,8 @@ class SwapProxy(DatabaseProxy):
         self._moving: dict[_Connection, str] = {}
         self._coming: dict[_Connection, str] = {}
         self._transactions: dict[_Connection, list[str]] = {}
+        self._last: dict[_Connection, str] = {}
+        """What the last statement of a transaction is to change; whether it did is known by the next one."""
 
     def arm_all(self, points: Iterable[Point], fault: Fault = Fault.HELD) -> None:
         """Count writes from here on, and let each of these go wrong once."""
@@ -85,6 +87,9 @@ class SwapProxy(DatabaseProxy):
             self._claimers.setdefault(connection.pid, set()).update(names)
 
     def _write(self, connection: _Connection, sql: str) -> str:
+        last = self._last.pop(connection, "")
+        if last and connection.has_changed:
+            self._transactions[connection].append(last)
         word = sql.strip().upper()
         if word.startswith("BEGIN"):
             self._transactions[connection] = []
@@ -98,7 +103,7 @@ class SwapProxy(DatabaseProxy):
             self._moving[connection] = self._coming.pop(connection, "")
             return f"COMMIT {', '.join(sorted(set(writes)))}" if writes else ""
         if write and connection in self._transactions:
-            self._transactions[connection].append(write)
+            self._last[connection] = write
             return ""
         return write
 

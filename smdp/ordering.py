@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from base64 import b32encode
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -27,8 +28,9 @@ from smdp.sealing import confirmation_context, order_key_context
 
 __all__ = ["CancelOrder", "ConfirmOrder", "Confirmed", "DownloadOrder", "FinalProfileStatus", "Ordering"]
 
-_TOKEN_ALPHABET = "ABCDEFGHJKLMNPQRSTUVWXYZ23456789"  # noqa: S105 -- letters to draw from, no secret
-_TOKEN_GROUPS, _TOKEN_GROUP = 5, 5
+_TOKEN_LETTERS = bytes.maketrans(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567", b"ABCDEFGHJKLMNPQRSTUVWXYZ23456789")
+"""From base32 to letters that nobody takes for each other, five bits each."""
+_TOKEN_LENGTH, _TOKEN_GROUP = 25, 5
 _WITHDRAWN = "This profile is withdrawn from stock: have it restored first."
 _UNREPORTED = "A card got this profile and has not reported: wait for it, or cancel with Unavailable."
 
@@ -282,8 +284,8 @@ def _not_now(order: Order) -> Refused:
 def _chosen_token(asked: str | None) -> MatchingId | None:
     """The operator's MatchingID, none at all when it asks for that, or a fresh one of 125 random bits."""
     if asked is None:
-        groups = ("".join(secrets.choice(_TOKEN_ALPHABET) for _ in range(_TOKEN_GROUP)) for _ in range(_TOKEN_GROUPS))
-        return MatchingId("-".join(groups))
+        token = b32encode(secrets.token_bytes(16)).translate(_TOKEN_LETTERS).decode()
+        return MatchingId("-".join(token[at : at + _TOKEN_GROUP] for at in range(0, _TOKEN_LENGTH, _TOKEN_GROUP)))
     if not asked:
         return None
     try:

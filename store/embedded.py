@@ -15,7 +15,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 from urllib.parse import quote
@@ -217,6 +217,7 @@ class EmbeddedPostgres:
                 cwd=self.home,
                 start_new_session=True,  # A Ctrl-C at the terminal is for the owner, which drains first.
             )
+        _yield_to_others(self._process.pid)
         self._await_ready(self._process)
 
     def _await_ready(self, process: subprocess.Popen[bytes]) -> None:
@@ -254,6 +255,15 @@ def _socket_folder(home: Path) -> Path:
 def _environment() -> dict[str, str]:
     """Nothing of ours: neither PG* variables, which would change the server, nor settings, which hold secrets."""
     return {"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC"}
+
+
+def _yield_to_others(pid: int) -> None:
+    """Let a process and those it starts work when it is their turn, and interrupt nobody when there is something to do.
+
+    On a core they share, each answer of the database would otherwise stop the server in the middle of a request.
+    """
+    with suppress(OSError):  # Some containers forbid it; it only costs some time.
+        os.sched_setscheduler(pid, os.SCHED_BATCH, os.sched_param(0))
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

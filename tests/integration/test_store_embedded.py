@@ -82,6 +82,22 @@ def test_only_its_own_user_can_enter_the_folders(server: EmbeddedPostgres) -> No
     assert modes == {0o700}
 
 
+def test_it_interrupts_nobody_on_a_core_it_shares(server: EmbeddedPostgres) -> None:
+    dsn = server.start()
+
+    async def policy() -> int:
+        connection = await asyncpg.connect(dsn)
+        try:
+            pid: int = await connection.fetchval("SELECT pg_backend_pid()")
+            return os.sched_getscheduler(pid)
+        finally:
+            await connection.close()
+
+    tried = subprocess.run(["chrt", "--batch", "0", "true"], capture_output=True, check=False)
+    possible = os.SCHED_BATCH if tried.returncode == 0 else os.SCHED_OTHER
+    assert wait_for(policy) == possible
+
+
 def test_nothing_is_printed(folder: Path) -> None:
     code = "import sys; from pathlib import Path; from store.embedded import EmbeddedPostgres as E\n"
     code += "e = E(Path(sys.argv[1])); e.start(); e.stop()"

@@ -29,7 +29,8 @@ def kept() -> Ratios:
 def keep(ratios: Ratios) -> None:
     """Replace the modes of `ratios` in the guard of this kind of Python."""
     everything = _all()
-    everything[python()] = everything.get(python(), {}) | ratios
+    rounded = {mode: {name: round(ratio, 2) for name, ratio in named.items()} for mode, named in ratios.items()}
+    everything[python()] = everything.get(python(), {}) | rounded
     FILE.write_bytes(msgspec.json.format(msgspec.json.encode(everything)) + b"\n")
 
 

@@ -78,7 +78,7 @@ def test_each_kind_of_python_has_a_guard_of_its_own(guard: Path, monkeypatch: py
     monkeypatch.setattr(bench_guard, "FILE", guard)
     monkeypatch.setattr(bench_guard, "python", lambda: "another")
     assert bench_guard.kept() == {}
-    bench_guard.keep({"device": {"server_to_floor": 9.0}})
+    bench_guard.keep({"device": {"server_to_floor": 9.0001}})
     bench_guard.keep({"call": {"server_to_floor": 12.0}})
     assert bench_guard.kept() == {"device": {"server_to_floor": 9.0}, "call": {"server_to_floor": 12.0}}
     monkeypatch.undo()

@@ -38,6 +38,7 @@ class Severity(IntEnum):
 
 _ALARMS = ((7, Severity.URGENT), (30, Severity.WARNING), (90, Severity.NOTICE))
 
+_TLS_REMEDY = "`smdp pki import --tls`"
 _EIM_REMEDY = "`smdp pki eim` and `smdp pki import --eim-tls`"
 
 
@@ -171,7 +172,7 @@ def _tls(pki: PkiFolder, judge: _Judge, names: Sequence[str]) -> Iterator[Findin
     subject = "DP_TLS"
     parsed = _parsed(files.read_certificate(pki.tls_certificate))
     if parsed is None:
-        yield _error(subject, f"{pki.tls_certificate} cannot be read: bring it with `smdp pki import --tls`")
+        yield _error(subject, f"{pki.tls_certificate} cannot be read: bring it with {_TLS_REMEDY}")
         return
     yield from _chain(parsed, Role.DP_TLS, judge, subject)
     if parsed.curve is not Curve.P256:
@@ -182,7 +183,7 @@ def _tls(pki: PkiFolder, judge: _Judge, names: Sequence[str]) -> Iterator[Findin
     for name in names or pki.names or ("any DNS host",):
         if name.lower() not in pki.names:
             yield _error(subject, f"does not name {name}: bring a certificate for the name devices connect to")
-    yield from _tls_key(pki.tls_key, parsed, subject)
+    yield from _tls_key(pki.tls_key, parsed, subject, _TLS_REMEDY)
 
 
 def _eim(pki: PkiFolder, judge: _Judge, names: Sequence[str]) -> Iterator[Finding]:
@@ -203,17 +204,17 @@ def _eim(pki: PkiFolder, judge: _Judge, names: Sequence[str]) -> Iterator[Findin
     else:
         if judge.trust.revocations.naming(parsed) is not None:
             yield _error(subject, f"its issuer has revoked its certificate: bring another one, see {_EIM_REMEDY}")
-        yield from _tls_key(pki.eim.tls_key, parsed, subject)
+        yield from _tls_key(pki.eim.tls_key, parsed, subject, _EIM_REMEDY)
 
 
-def _tls_key(file: Path, parsed: Certificate, subject: str) -> Iterator[Finding]:
+def _tls_key(file: Path, parsed: Certificate, subject: str, remedy: str) -> Iterator[Finding]:
     try:
         key = files.read_key(file)
     except BadPki as error:
         yield _error(subject, str(error))
         return
     if key.public_key() != parsed.public_key:
-        yield _error(subject, f"{file} is not its key: bring the pair with `smdp pki import --tls`")
+        yield _error(subject, f"{file} is not its key: bring the pair, see {remedy}")
     if file.stat().st_mode & 0o077:
         text = f"{file} can be read by others: run `chmod 600 {file}`"
         yield Finding(severity=Severity.WARNING, subject=subject, text=text)

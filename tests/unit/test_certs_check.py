@@ -165,6 +165,19 @@ async def test_wrong_and_missing_tls_keys_are_found(pki: PkiFolder, vault: MockV
     assert ["cannot be read" in one.text for one in await findings(pki, vault)] == [True]
 
 
+async def test_wrong_tls_key_is_told_with_the_command_that_brings_the_right_one(
+    tmp_path: Path, vault: MockVault
+) -> None:
+    pki = await init(tmp_path / "pki", vault, now=cases.NOW)
+    assert pki.eim is not None
+    for file, subject, option in ((pki.tls_key, "DP_TLS", "--tls`"), (pki.eim.tls_key, "eIM", "--eim-tls`")):
+        right = file.read_bytes()
+        file.write_bytes(cases.made().tls.key_pem)
+        (found,) = [one for one in await findings(pki, vault) if one.severity is Severity.ERROR]
+        assert (found.subject, option in found.text) == (subject, True)
+        file.write_bytes(right)
+
+
 async def test_tls_certificate_that_is_no_clients_is_warned_about(tmp_path: Path, vault: MockVault) -> None:
     made = cases.made()
     pki = await import_set(tmp_path / "pki", vault, cases.written(tmp_path / "in", made), now=cases.NOW)

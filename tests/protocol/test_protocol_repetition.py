@@ -66,9 +66,9 @@ async def test_authentication_in_the_same_bytes_gets_the_same_answer_and_counts_
 async def test_other_bytes_at_the_authentication_are_refused_and_change_nothing(
     stage: Stage, ordered: Ordered, trial: Attempt
 ) -> None:
-    before = await stage.seen(ordered)
+    before, sent = await stage.seen(ordered), trial.sent["authenticate"]
     with refuses(Status.TRANSACTION_UNKNOWN):
-        await trial.authenticate(trial.sent["authenticate"][:-1] + b"?")
+        await trial.authenticate(sent[:-1] + bytes((sent[-1] ^ 1,)))
     other = attempt(stage, stage.card(), ordered.matching_id)
     await other.initiate()
     with refuses(Status.TRANSACTION_UNKNOWN):

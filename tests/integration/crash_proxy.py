@@ -22,7 +22,8 @@ from urllib.parse import parse_qs, quote, urlsplit
 
 _SOCKET = ".s.PGSQL.5432"
 _CHANGES = re.compile(r"\b(?<!FOR )(INSERT INTO|UPDATE|DELETE FROM) (\w+)")
-_COUNTS = re.compile(r"\bcount\(\*\)")
+_NONE = bytes(8)
+"""The bigint 0, in binary."""
 _COMPLETE = (b"C", b"s")
 _GONE = (asyncio.IncompleteReadError, ConnectionError, BrokenPipeError)
 
@@ -64,13 +65,7 @@ class Point:
 
 
 def write_of(sql: str) -> str:
-    """What a statement changes, in words, or nothing when it only reads.
-
-    A sweep comes whenever its pause is over, and no job waits for it: so it is none of a job's writes. It passes over
-    rows somebody works on, as a claim does, and answers how many it has changed instead of the rows.
-    """
-    if "SKIP LOCKED" in sql and _COUNTS.search(sql):
-        return ""
+    """What a statement changes, in words, or nothing when it only reads."""
     if sql.strip().upper().startswith("COMMIT"):
         return "COMMIT"
     changes = sorted({f"{verb} {table}" for verb, table in _CHANGES.findall(sql)})
@@ -95,12 +90,14 @@ class _Connection:
     """Whether the transaction that runs has changed a row."""
     done: bytes = b""
     """What the database says the last statement did; nothing before it is done, or where it failed."""
+    counted: bytes = b""
+    """The first value of the row it answered last."""
     held: bytearray = field(default_factory=bytearray)
 
     @property
     def has_changed(self) -> bool:
-        """Whether the last statement was done and met a row."""
-        return bool(self.done) and not self.done.endswith(b" 0")
+        """Whether the last statement was done and met a row: one that counts what it changes says so by its number."""
+        return bool(self.done) and not self.done.endswith(b" 0") and self.counted != _NONE
 
     def abort(self) -> None:
         self.client.transport.abort()
@@ -207,6 +204,8 @@ class DatabaseProxy:
                 connection.held += message
                 if kind == b"K":
                     connection.backend = struct.unpack("!i", message[5:9])[0]
+                if kind == b"D":
+                    connection.counted = _first_value(message[5:])
                 if kind in _COMPLETE:
                     # A statement asked for one row stops there with PortalSuspended, though all its changes are made.
                     connection.done = message[5:-1] or b"1"
@@ -238,7 +237,7 @@ class DatabaseProxy:
     async def _is_lost(self, connection: _Connection, sql: str) -> bool:
         """Whether the database does not get the statement that is to be executed."""
         write = self._write(connection, sql)
-        connection.write, connection.done = write, b""
+        connection.write, connection.done, connection.counted = write, b"", b""
         if not write:
             return False
         fault = self._fault_at(self._point(connection, self._seen[self._key(connection)] + 1))
@@ -303,6 +302,12 @@ async def _message(reader: asyncio.StreamReader) -> tuple[bytes, bytes]:
     """One message after the startup: its type, and all of it."""
     head = await reader.readexactly(5)
     return head[:1], head + await reader.readexactly(struct.unpack("!I", head[1:])[0] - 4)
+
+
+def _first_value(row: bytes) -> bytes:
+    """Of a DataRow: the number of values, then of each its length (-1 for NULL) and its bytes."""
+    (length,) = struct.unpack_from("!i", row, 2)
+    return row[6 : 6 + max(length, 0)]
 
 
 def _peer(writer: asyncio.StreamWriter) -> int:

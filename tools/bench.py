@@ -127,8 +127,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--flat", action="store_true", help="also with 1,000 to 1,000,000 orders (some five minutes)")
     parser.add_argument("--flat-most", type=int, default=_SIZES[-1].orders, help="the largest of them (1000000)")
     parser.add_argument("--memory", type=int, default=0, help="also memory over so many downloads (0)")
-    # Between quiet and busy hours of a virtual machine the ratios differ by so much.
-    parser.add_argument("--tolerance", type=float, default=1.4, help="a ratio may be so many times its guard (1.4)")
+    parser.add_argument("--tolerance", type=float, default=1.25, help="a ratio may be so many times its guard (1.25)")
     parser.add_argument("--write-guard", action="store_true", help="keep the ratios of this run as the guard")
     parser.add_argument("--json", type=Path, help="also write the result to this file")
     return parser.parse_args()
